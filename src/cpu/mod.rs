@@ -1,0 +1,5 @@
+//! The fast CPU device.
+
+/// The CPU device.
+#[derive(Debug)]
+pub struct CpuDevice;

@@ -1,0 +1,122 @@
+//! What a device is: it holds buffers, is handed a [`Program`] once and runs its sections.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::{Arc, RwLock};
+
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Program, Section};
+
+/// A buffer of `f32` on some device, shared between plans: parameters, gradients, optimizer state, a caller's input.
+/// Cloning it clones the handle.
+#[derive(Debug, Clone)]
+pub struct DeviceBuffer {
+    pub(crate) storage: Storage,
+    len: usize,
+}
+
+/// Where a buffer's elements are.
+#[derive(Debug, Clone)]
+pub(crate) enum Storage {
+    Cpu(Arc<RwLock<Vec<f32>>>),
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::BufferSlice),
+}
+
+impl DeviceBuffer {
+    pub(crate) fn new(storage: Storage, len: usize) -> Self {
+        Self { storage, len }
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no element.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Checks that `range` lies within the buffer and has `values` elements.
+    pub(crate) fn check(&self, range: &Range<usize>, values: usize) -> Result<()> {
+        if range.start <= range.end && range.end <= self.len && range.len() == values {
+            Ok(())
+        } else {
+            Err(Error::shape(
+                "range of a device buffer",
+                format!("{values} elements within 0..{}", self.len),
+                format!("{range:?}"),
+            ))
+        }
+    }
+}
+
+/// A device that runs programs. [`CpuDevice`](crate::cpu::CpuDevice) and [`GpuDevice`](crate::gpu::GpuDevice) behave alike to
+/// rounding; on one device results are bit for bit the same from run to run.
+pub trait Device: Debug + Send + Sync {
+    /// What it is, for people: the adapter's name and backend, or the CPU with its threads.
+    fn name(&self) -> String;
+
+    /// A new buffer of zeros.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] or [`Error::OutOfMemory`] if the device cannot hold it.
+    fn buffer(&self, label: &str, len: usize) -> Result<DeviceBuffer>;
+
+    /// Replaces the elements of `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they do not fit, [`Error::ForeignBuffer`] if it is another device's.
+    fn write(&self, buffer: &DeviceBuffer, offset: usize, values: &[f32]) -> Result<()>;
+
+    /// Reads elements, waiting for all work that was submitted before.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); [`Error::DeviceLost`].
+    fn read(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>>;
+
+    /// Prepares a program: allocates its buffers (zeros), binds `external` ones, compiles what it needs.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] before anything is submitted if the program exceeds the device; [`Error::Shape`] if a buffer of
+    /// [`Role::External`](crate::ops::Role::External) is missing or of another length.
+    fn load(
+        &self,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<Box<dyn Plan>>;
+}
+
+/// A program loaded onto a device. Running it allocates nothing.
+pub trait Plan: Debug + Send {
+    /// The program.
+    fn program(&self) -> &Program;
+
+    /// Sets the seed of dropout and zoneout for the runs that follow; 0 at first.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    fn set_seed(&mut self, seed: u64) -> Result<()>;
+
+    /// Replaces the whole content of a buffer.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `values` has another length.
+    fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<()>;
+
+    /// Runs a section. On a GPU it is submitted, not awaited.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+    fn run(&mut self, section: Section) -> Result<()>;
+
+    /// Reads the whole content of a buffer, waiting for what was submitted before.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `values` has another length; [`Error::DeviceLost`].
+    fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()>;
+
+    /// Bytes that the plan holds on the device, external buffers left out.
+    fn bytes(&self) -> u64;
+}

@@ -1,0 +1,111 @@
+//! The crate's one error type: each variant says what was asked, what was expected and what came.
+
+/// Everything that can go wrong, as a value: no call of this crate panics on bad input.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration option cannot be served, alone or together with another one.
+    #[error("option `{option}`: {reason}")]
+    Option {
+        /// The builder method that set it.
+        option: &'static str,
+        /// Why it is refused, and what would be accepted.
+        reason: String,
+    },
+    /// A tensor's shape or length is not what the configuration and the batch ask for.
+    #[error("{what}: expected {expected}, got {got}")]
+    Shape {
+        /// The tensor or argument.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A size computed from the arguments does not fit the address space or the device's index type.
+    #[error("{what} overflows: {detail}")]
+    Overflow {
+        /// The size that was being computed.
+        what: &'static str,
+        /// Its factors.
+        detail: String,
+    },
+    /// A size is within bounds but exceeds a limit of the chosen adapter.
+    #[error("{what} needs {needed}, the adapter's limit is {limit}: {advice}")]
+    Limit {
+        /// The resource.
+        what: String,
+        /// How much is needed.
+        needed: u64,
+        /// How much the adapter offers.
+        limit: u64,
+        /// What the caller can change.
+        advice: &'static str,
+    },
+    /// No adapter, or none that matches what was asked for.
+    #[error("no usable GPU adapter: {detail}. {advice}")]
+    NoAdapter {
+        /// What was looked for and what is there.
+        detail: String,
+        /// What to install or to set.
+        advice: &'static str,
+    },
+    /// The device was lost while or before the call ran; its buffers are gone.
+    #[error("the GPU device was lost: {0}")]
+    DeviceLost(String),
+    /// The device could not allocate memory.
+    #[error("the device is out of memory: {0}")]
+    OutOfMemory(String),
+    /// The device refused a call; this is a defect of this crate or of the driver.
+    #[error("the GPU device reported: {0}")]
+    Device(String),
+    /// A weight file could not be understood.
+    #[error("weight file: {0}")]
+    Format(String),
+    /// A call came out of order, such as `backward` before `forward`.
+    #[error("{0}")]
+    State(&'static str),
+    /// A buffer of another device was passed to this one.
+    #[error("buffer `{0}` belongs to another device")]
+    ForeignBuffer(String),
+}
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn shape(
+        what: impl Into<String>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Self::Shape {
+            what: what.into(),
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Self {
+        Self::Option {
+            option,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The product of `factors`, or [`Error::Overflow`] naming `what`.
+pub(crate) fn checked_product(what: &'static str, factors: &[usize]) -> Result<usize> {
+    factors
+        .iter()
+        .try_fold(1usize, |product, &factor| product.checked_mul(factor))
+        .filter(|&product| product <= u32::MAX as usize)
+        .ok_or_else(|| Error::Overflow {
+            what,
+            detail: factors
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(" x "),
+        })
+}

@@ -1,0 +1,1 @@
+//! The story of a recurrent network over the operations.
