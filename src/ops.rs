@@ -597,7 +597,7 @@ pub struct DropoutRows {
 }
 
 /// Whether zoneout draws or takes the expectation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Dropout off, zoneout's expectation.
     Evaluation,

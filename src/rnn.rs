@@ -1,1 +1,0 @@
-//! The story of a recurrent network over the operations.

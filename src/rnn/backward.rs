@@ -1,0 +1,527 @@
+//! The backward story: from the gradients of outputs and final states to all others.
+
+use std::ops::Range;
+
+use super::{CarryOffsets, GradientBuffers, GradientMode, Layer, Network};
+use crate::config::Cell;
+use crate::error::{Error, Result};
+use crate::ops::{
+    BufferId, ColumnSums, CopyJob, Elementwise, ElementwiseKind, Fill, Gemm, LayerNormRowsBackward,
+    Matrix, MergeDirections, Program, RecurrentBackward, Region, RowMap, Section, SplitDirections,
+    StridedCopies,
+};
+
+/// The slot of the GRU's candidate.
+const CANDIDATE_SLOT: usize = 2;
+
+/// A layer on its way back.
+struct Pass<'a> {
+    network: &'a Network,
+    layer: &'a Layer,
+    buffers: GradientBuffers,
+    carry: CarryOffsets,
+    packed_gradients: BufferId,
+    /// Gradient of the layer's output.
+    output: Region,
+    /// Gradient of the layer's input, if wanted.
+    input: Option<Region>,
+}
+
+impl Network {
+    /// Pushes the operations of the backward section.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the network was made without one.
+    pub fn backward(&self, program: &mut Program) -> Result<()> {
+        let no_section = Error::State("this network was made without a backward section");
+        let buffers = self.gradients.ok_or(no_section.clone())?;
+        let mut output = Region::from(buffers.y);
+        for layer in self.layers.iter().rev() {
+            let input = match layer.index {
+                0 => buffers.x.map(Region::from),
+                index => Some(buffers.workspace.between[index % 2].into()),
+            };
+            let pass = Pass {
+                network: self,
+                layer,
+                buffers,
+                carry: CarryOffsets::new(self, layer.layout.vectors_len()),
+                packed_gradients: layer.packed_gradients.ok_or(no_section.clone())?,
+                output,
+                input,
+            };
+            pass.push(program);
+            output = input.unwrap_or(output);
+        }
+        Ok(())
+    }
+}
+
+impl Pass<'_> {
+    fn push(&self, program: &mut Program) {
+        let network = self.network;
+        self.push_start(program);
+        for (visited, steps) in network.chunks.iter().rev().enumerate() {
+            let rows = network.rows(steps);
+            if network.options.gradients == Some(GradientMode::Recompute) {
+                self.push_rebuilt_gates(program, &rows);
+            }
+            program.push(Section::Backward, self.sweep(steps));
+            for direction in 0..network.config.directions() {
+                self.push_products(program, direction, &rows, visited > 0);
+            }
+        }
+        self.push_end(program);
+    }
+
+    /// The gradients of outputs and final states, to where the sweep wants them.
+    fn push_start(&self, program: &mut Program) {
+        let network = self.network;
+        let tokens = network.packing.tokens();
+        let MergeDirections {
+            states,
+            reverse,
+            table,
+            width,
+            sum,
+            ..
+        } = network.merge(self.layer);
+        let rows =
+            |direction: usize| states[direction].map(|_| self.rows_gradient(direction, &(0..0)));
+        let split = SplitDirections {
+            states: [rows(0), rows(1)],
+            reverse,
+            table,
+            output: self.output,
+            tokens,
+            width,
+            sum,
+        };
+        program.push(Section::Backward, split);
+        for direction in 0..network.config.directions() {
+            for (outside, inside, cell) in self.state_gradients(direction, false) {
+                let table = network.tables.order;
+                let width = self.state_width(cell);
+                network.push_reorder(program, Section::Backward, (outside, inside), table, width);
+            }
+        }
+        let zero = Fill {
+            target: self.carry_region(self.carry.vectors),
+            len: self.carry.len - self.carry.vectors,
+            value: 0.0,
+        };
+        program.push(Section::Backward, zero);
+        if let Some(input) = self.input
+            && network.config.is_residual(self.layer.index)
+        {
+            let copy = Elementwise {
+                kind: ElementwiseKind::Copy,
+                a: self.output,
+                b: self.output,
+                target: input,
+                len: tokens * self.layer.inputs,
+            };
+            program.push(Section::Backward, copy);
+        }
+        if tokens == 0 {
+            // No sweep and no product will run: the packed gradients must not keep what an earlier plan left.
+            let len = network.config.directions() * self.layer.layout.gradient_len();
+            let target = self.packed_gradients.into();
+            program.push(
+                Section::Backward,
+                Fill {
+                    target,
+                    len,
+                    value: 0.0,
+                },
+            );
+        }
+    }
+
+    /// The gates (or, with whole-row normalisation, the projections and the raw recurrent products) as the forward had them.
+    fn push_rebuilt_gates(&self, program: &mut Program, rows: &Range<usize>) {
+        let (network, layer) = (self.network, self.layer);
+        let (units, slots) = (network.units(), layer.layout.slots);
+        for direction in 0..network.config.directions() {
+            network.push_input_projection(program, Section::Backward, (layer, direction), rows);
+            let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+            let gates = network.gate_place(layer.gates, direction, rows);
+            let sums = layer
+                .recurrent_sums
+                .map(|sums| network.gate_place(sums, direction, rows));
+            let (previous, map) = self.previous_states(direction, rows);
+            let recurrent = Gemm {
+                a: Matrix::rows(previous, network.config.state_size()),
+                b: Matrix::rows(weights.at(layer.layout.recurrent), units),
+                c: Matrix::rows(sums.unwrap_or(gates), units),
+                m: rows.len(),
+                n: units,
+                k: network.config.state_size(),
+                map: map.map(RowMap::GatherM),
+                bias: None,
+                accumulate: sums.is_none(),
+            };
+            program.push(Section::Backward, recurrent);
+            if let (Cell::Gru, Some(second)) =
+                (network.config.spec().cell, self.second(direction, rows))
+            {
+                let hidden = network.config.hidden_size();
+                let candidate = Gemm {
+                    a: Matrix::rows(second, hidden),
+                    b: Matrix::rows(weights.at(layer.layout.second), hidden),
+                    c: Matrix {
+                        region: gates.at(CANDIDATE_SLOT),
+                        strides: [units, slots],
+                    },
+                    m: rows.len(),
+                    n: hidden,
+                    k: hidden,
+                    map: None,
+                    bias: None,
+                    accumulate: true,
+                };
+                program.push(Section::Backward, candidate);
+            }
+        }
+    }
+
+    fn sweep(&self, steps: &Range<usize>) -> RecurrentBackward {
+        let spec = self.network.config.spec();
+        let is_lstm = spec.cell == Cell::Lstm;
+        RecurrentBackward {
+            forward: self.network.recurrence(self.layer, steps),
+            output_gradient: self.buffers.workspace.rows.into(),
+            h_gradient: self.carry_region(0),
+            c_gradient: is_lstm.then(|| self.carry_region(self.carry.c)),
+            scratch: Some(self.carry_region(self.carry.scratch)),
+            vector_sums: (self.layer.layout.vectors_len() > 0)
+                .then(|| self.carry_region(self.carry.vectors)),
+        }
+    }
+
+    /// Gradients of weights and input over all rows of a chunk, from the gradients that the sweep left.
+    fn push_products(
+        &self,
+        program: &mut Program,
+        direction: usize,
+        rows: &Range<usize>,
+        accumulate: bool,
+    ) {
+        let (network, layer) = (self.network, self.layer);
+        let gates = network.gate_place(layer.gates, direction, rows);
+        let units = network.units();
+        if !network.config.spec().is_per_gate_norm() {
+            let bias = self.column_sums(
+                (gates, None),
+                self.packed(direction, layer.layout.input_bias),
+            );
+            program.push(
+                Section::Backward,
+                ColumnSums {
+                    rows: rows.len(),
+                    accumulate,
+                    ..bias
+                },
+            );
+        }
+        let raw = self.push_norm_backward(program, direction, rows, accumulate);
+        let input_side = raw.unwrap_or(gates);
+        let recurrent_side = layer
+            .recurrent_sums
+            .map_or(gates, |sums| network.gate_place(sums, direction, rows));
+
+        let reverse = network
+            .reverse_table(direction)
+            .map(|table| table.at(rows.start));
+        let input = match reverse {
+            Some(_) => layer.input,
+            None => layer.input.at(rows.start * layer.inputs),
+        };
+        let weight_input = Gemm {
+            a: Matrix::rows(input, layer.inputs).transposed(),
+            b: Matrix::rows(input_side, units),
+            c: Matrix::rows(self.packed(direction, layer.layout.input), units),
+            m: layer.inputs,
+            n: units,
+            k: rows.len(),
+            map: reverse.map(RowMap::GatherK),
+            bias: None,
+            accumulate,
+        };
+        program.push(Section::Backward, weight_input);
+
+        let (previous, map) = self.previous_states(direction, rows);
+        let state = network.config.state_size();
+        let weight_recurrent = Gemm {
+            a: Matrix::rows(previous, state).transposed(),
+            b: Matrix::rows(recurrent_side, units),
+            c: Matrix::rows(self.packed(direction, layer.layout.recurrent), units),
+            m: state,
+            map: map.map(RowMap::GatherK),
+            ..weight_input
+        };
+        program.push(Section::Backward, weight_recurrent);
+        self.push_second_product(program, direction, rows, (gates, accumulate));
+        self.push_input_gradient(program, direction, rows, (input_side, reverse));
+    }
+
+    /// With whole-row normalisation: the raw input products again, their scales' gradient, and their own gradient.
+    fn push_norm_backward(
+        &self,
+        program: &mut Program,
+        direction: usize,
+        rows: &Range<usize>,
+        accumulate: bool,
+    ) -> Option<Region> {
+        let (network, layer) = (self.network, self.layer);
+        let (normalised, deviation) = network.normalised.zip(network.deviation)?;
+        let normalised = Region::from(normalised);
+        let gradient = network.gate_place(layer.gates, direction, rows);
+        let section = Section::Backward;
+        network.push_projection(
+            program,
+            section,
+            (layer, direction),
+            rows,
+            (normalised, false),
+        );
+        let norm = network.input_norm(normalised, deviation, rows.len());
+        program.push(section, norm);
+        let scale = self.column_sums(
+            (gradient, Some(normalised)),
+            self.packed(direction, layer.layout.norm_input),
+        );
+        program.push(
+            section,
+            ColumnSums {
+                rows: rows.len(),
+                accumulate,
+                ..scale
+            },
+        );
+        let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+        let backward = LayerNormRowsBackward {
+            normalised,
+            deviation: deviation.into(),
+            scale: weights.at(layer.layout.norm_input),
+            gradient,
+            rows: rows.len(),
+            hidden: norm.hidden,
+            slots: norm.slots,
+            slot_mask: norm.slot_mask,
+        };
+        program.push(section, backward);
+        Some(normalised)
+    }
+
+    /// The second matrix's gradient: the projection's, or the reset-before candidate's.
+    fn push_second_product(
+        &self,
+        program: &mut Program,
+        direction: usize,
+        rows: &Range<usize>,
+        (gates, accumulate): (Region, bool),
+    ) {
+        let (network, layout) = (self.network, &self.layer.layout);
+        let Some(second) = self.second(direction, rows) else {
+            return;
+        };
+        let gradient = match network.config.spec().projection {
+            Some(projection) => Matrix::rows(self.rows_gradient(direction, rows), projection.size),
+            None => Matrix {
+                region: gates.at(CANDIDATE_SLOT),
+                strides: [network.units(), layout.slots],
+            },
+        };
+        let gemm = Gemm {
+            a: Matrix::rows(second, network.config.hidden_size()).transposed(),
+            b: gradient,
+            c: Matrix::rows(self.packed(direction, layout.second), layout.second_outputs),
+            m: layout.second_inputs,
+            n: layout.second_outputs,
+            k: rows.len(),
+            map: None,
+            bias: None,
+            accumulate,
+        };
+        program.push(Section::Backward, gemm);
+    }
+
+    /// The input's gradient; the second direction, and a residual layer, add to what is there.
+    fn push_input_gradient(
+        &self,
+        program: &mut Program,
+        direction: usize,
+        rows: &Range<usize>,
+        (gates, reverse): (Region, Option<crate::ops::TableOffset>),
+    ) {
+        let (network, layer) = (self.network, self.layer);
+        let Some(input) = self.input else {
+            return;
+        };
+        let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+        let units = network.units();
+        let target = match reverse {
+            Some(_) => input,
+            None => input.at(rows.start * layer.inputs),
+        };
+        let gemm = Gemm {
+            a: Matrix::rows(gates, units),
+            b: Matrix::rows(weights.at(layer.layout.input), units).transposed(),
+            c: Matrix::rows(target, layer.inputs),
+            m: rows.len(),
+            n: layer.inputs,
+            k: units,
+            map: reverse.map(RowMap::ScatterM),
+            bias: None,
+            accumulate: direction > 0 || network.config.is_residual(layer.index),
+        };
+        program.push(Section::Backward, gemm);
+    }
+
+    /// What is left after the last chunk: initial states, vectors, and the way to the flat gradients.
+    fn push_end(&self, program: &mut Program) {
+        let (network, layer) = (self.network, self.layer);
+        let section = Section::Backward;
+        let (batch, vectors) = (network.packing.batch(), layer.layout.vectors_len());
+        for direction in 0..network.config.directions() {
+            for (outside, inside, cell) in self.state_gradients(direction, true) {
+                let table = network.tables.sorted_of;
+                network.push_reorder(
+                    program,
+                    section,
+                    (inside, outside),
+                    table,
+                    self.state_width(cell),
+                );
+            }
+            let sums = ColumnSums {
+                a: self.carry_region(self.carry.vectors + direction * batch * vectors),
+                a_stride: vectors,
+                b: None,
+                b_stride: 0,
+                target: self.packed(direction, layer.layout.vectors),
+                rows: batch,
+                columns: vectors,
+                accumulate: false,
+            };
+            program.push(section, sums);
+            if let Some(projection) = network.config.spec().projection.filter(|p| p.bias) {
+                let bias = ColumnSums {
+                    a: self.rows_gradient(direction, &(0..0)),
+                    a_stride: projection.size,
+                    target: self.packed(direction, layer.layout.projection_bias),
+                    rows: network.packing.tokens(),
+                    columns: projection.size,
+                    ..sums
+                };
+                program.push(section, bias);
+            }
+        }
+        let moved = |job: CopyJob| CopyJob {
+            target: job.target + self.buffers.parameters.offset,
+            ..job
+        };
+        let copies = StridedCopies {
+            source: self.packed_gradients,
+            target: self.buffers.parameters.buffer,
+            jobs: layer
+                .jobs
+                .gradients(&layer.layout)
+                .into_iter()
+                .map(moved)
+                .collect(),
+            accumulate: network.options.accumulate,
+        };
+        program.push(section, copies);
+        if let Some(input) = self.input {
+            network.push_dropout(program, section, layer, (input, input));
+        }
+    }
+
+    fn carry_region(&self, offset: usize) -> Region {
+        Region::from(self.buffers.workspace.carry).at(offset)
+    }
+
+    /// A part of the packed gradients.
+    fn packed(&self, direction: usize, offset: usize) -> Region {
+        Region::from(self.packed_gradients)
+            .at(direction * self.layer.layout.gradient_len() + offset)
+    }
+
+    /// The gradient of a direction's state rows, from `rows.start` on.
+    fn rows_gradient(&self, direction: usize, rows: &Range<usize>) -> Region {
+        let tokens = self.network.packing.tokens();
+        let width = self.network.config.state_size();
+        Region::from(self.buffers.workspace.rows).at((direction * tokens + rows.start) * width)
+    }
+
+    /// What entered the second product, from `rows.start` on.
+    fn second(&self, direction: usize, rows: &Range<usize>) -> Option<Region> {
+        let row = direction * self.network.packing.tokens() + rows.start;
+        let hidden = self.network.config.hidden_size();
+        self.layer
+            .states
+            .second
+            .map(|second| second.at(row * hidden))
+    }
+
+    /// The states that `rows` started from: a region and, if they are not contiguous, the table to gather them with.
+    fn previous_states(
+        &self,
+        direction: usize,
+        rows: &Range<usize>,
+    ) -> (Region, Option<crate::ops::TableOffset>) {
+        let network = self.network;
+        let state = network.config.state_size();
+        let all = network.packing.batch() + network.packing.tokens();
+        let states = self
+            .layer
+            .states
+            .recurrent_input
+            .at(direction * all * state);
+        match network.tables.previous {
+            Some(table) => (states, Some(table.at(rows.start))),
+            None => (states.at(rows.start * state), None),
+        }
+    }
+
+    fn state_width(&self, cell: bool) -> usize {
+        match cell {
+            true => self.network.config.hidden_size(),
+            false => self.network.config.state_size(),
+        }
+    }
+
+    /// (at the network's edge, in the carry, whether it is the cell state): of the final states or of the initial ones.
+    fn state_gradients(&self, direction: usize, initial: bool) -> Vec<(Region, Region, bool)> {
+        let network = self.network;
+        let buffers = &self.buffers;
+        let (h, c) = match initial {
+            false => (buffers.h_n, buffers.c_n),
+            true => (buffers.h0, buffers.c0),
+        };
+        let sequence = direction * network.packing.batch();
+        let edge = |buffer, cell| network.state_region(buffer, self.layer.index, direction, cell);
+        let inside = |offset, cell| self.carry_region(offset + sequence * self.state_width(cell));
+        let mut regions = vec![(edge(h, false), inside(0, false), false)];
+        if let Some(c) = c {
+            regions.push((edge(c, true), inside(self.carry.c, true), true));
+        }
+        regions
+    }
+
+    fn column_sums(&self, (a, b): (Region, Option<Region>), target: Region) -> ColumnSums {
+        let units = self.network.units();
+        ColumnSums {
+            a,
+            a_stride: units,
+            b,
+            b_stride: units,
+            target,
+            rows: 0,
+            columns: units,
+            accumulate: false,
+        }
+    }
+}

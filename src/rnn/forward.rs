@@ -1,0 +1,467 @@
+//! The forward story: buffers, weights, and the operations of each layer.
+
+use std::ops::Range;
+
+use super::{GradientMode, Layer, Network, NetworkOptions, Sizes, max_rows, packing_jobs};
+use crate::batch::Packing;
+use crate::config::{Cell, Direction, Dropout, RnnConfig};
+use crate::error::Result;
+use crate::ops::{
+    BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, MergeDirections, Mode,
+    Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section, StateRegions,
+    StridedCopies,
+};
+use crate::packed::PackedLayout;
+
+/// Adds the buffers of all layers. Without a backward section the layers share their states and gates.
+pub(super) fn allocate(
+    program: &mut Program,
+    config: &RnnConfig,
+    options: &NetworkOptions,
+    sizes: &Sizes,
+    (packing, chunks): (&Packing, &[Range<usize>]),
+    x: BufferId,
+) -> Result<Vec<Layer>> {
+    let trains = options.gradients.is_some();
+    let gates = GateBuffers::new(config, options, max_rows(packing, chunks));
+    let mut shared_gates = None;
+    let mut shared_states = None;
+    let mut layers: Vec<Layer> = Vec::with_capacity(config.layer_count());
+    for index in 0..config.layer_count() {
+        let layout = PackedLayout::new(config, index)?;
+        let directions = config.directions();
+        let gates = match shared_gates {
+            Some(gates) => gates,
+            None => gates.allocate(program),
+        };
+        if options.gradients != Some(GradientMode::Save) {
+            shared_gates = Some(gates);
+        }
+        let states = match shared_states {
+            Some(states) => states,
+            None => allocate_states(program, config, options, packing),
+        };
+        if !trains {
+            shared_states = Some(states);
+        }
+        let previous = layers.last().map(|layer| layer.output);
+        let packed_gradients = trains.then(|| {
+            program.buffer(
+                "packed_gradients",
+                directions * layout.gradient_len(),
+                Role::Packed,
+            )
+        });
+        let output_role = match index + 1 == config.layer_count() {
+            true => Role::Output,
+            false => Role::Activation,
+        };
+        let dropped_input = index == 0 && drops(options, config.dropout().input);
+        let input = match (previous, dropped_input) {
+            (Some(output), _) => output,
+            (None, false) => x,
+            (None, true) => program.buffer("dropped_input", sizes.x, Role::Activation),
+        };
+        layers.push(Layer {
+            index,
+            inputs: config.layer_input_size(index),
+            layout,
+            jobs: packing_jobs(config, index)?,
+            packed: program.buffer("packed", directions * layout.len(), Role::Packed),
+            packed_gradients,
+            input: input.into(),
+            states,
+            gates: gates.0,
+            recurrent_sums: gates.1,
+            output: program.buffer(
+                "output",
+                packing.tokens() * config.output_size(),
+                output_role,
+            ),
+        });
+    }
+    Ok(layers)
+}
+
+/// Sizes of the gate buffers.
+struct GateBuffers {
+    len: usize,
+    whole_norm: bool,
+    role: Role,
+}
+
+impl GateBuffers {
+    fn new(config: &RnnConfig, options: &NetworkOptions, rows: usize) -> Self {
+        Self {
+            len: config.directions() * rows * config.hidden_size() * config.spec().slots(),
+            whole_norm: config.spec().is_whole_norm(),
+            role: match options.gradients {
+                Some(GradientMode::Save) => Role::Activation,
+                _ => Role::Workspace,
+            },
+        }
+    }
+
+    fn allocate(&self, program: &mut Program) -> (BufferId, Option<BufferId>) {
+        let gates = program.buffer("gates", self.len, self.role);
+        let sums = self
+            .whole_norm
+            .then(|| program.buffer("recurrent_sums", self.len, self.role));
+        (gates, sums)
+    }
+}
+
+/// One buffer with all state rows of a layer.
+fn allocate_states(
+    program: &mut Program,
+    config: &RnnConfig,
+    options: &NetworkOptions,
+    packing: &Packing,
+) -> StateRegions {
+    let spec = config.spec();
+    let (directions, batch) = (config.directions(), packing.batch());
+    let rows = directions * (batch + packing.tokens());
+    let (state, hidden) = (config.state_size(), config.hidden_size());
+    let mut len = 0;
+    let mut part = |elements: usize| {
+        let offset = len;
+        len += elements;
+        offset
+    };
+    let h = part(rows * state);
+    let masked = drops(options, config.dropout().recurrent)
+        .then(|| (part(rows * state), part(directions * batch * state)));
+    let c = (spec.cell == Cell::Lstm).then(|| part(rows * hidden));
+    let second = spec
+        .has_second_product()
+        .then(|| part(directions * packing.tokens() * hidden));
+    let role = match options.gradients {
+        Some(_) => Role::Activation,
+        None => Role::Workspace,
+    };
+    let region = Region::from(program.buffer("states", len, role));
+    StateRegions {
+        h: region.at(h),
+        recurrent_input: region.at(masked.map_or(h, |(input, _)| input)),
+        mask: masked.map(|(_, mask)| region.at(mask)),
+        c: c.map(|c| region.at(c)),
+        second: second.map(|second| region.at(second)),
+    }
+}
+
+/// Whether dropout of this probability is on.
+fn drops(options: &NetworkOptions, probability: f32) -> bool {
+    options.mode == Mode::Training && probability > 0.0
+}
+
+impl Network {
+    /// Pushes the operations of the prepare and the forward section.
+    ///
+    /// # Errors
+    /// None at present; sizes were checked when the network was made.
+    pub fn forward(&self, program: &mut Program) -> Result<()> {
+        for layer in &self.layers {
+            self.push_packing(program, layer);
+            self.push_input_dropout(program, layer, Section::Forward);
+            for direction in 0..self.config.directions() {
+                self.push_initial_state(program, layer, direction);
+            }
+            for steps in &self.chunks {
+                for direction in 0..self.config.directions() {
+                    self.push_input_projection(
+                        program,
+                        Section::Forward,
+                        (layer, direction),
+                        &self.rows(steps),
+                    );
+                }
+                program.push(Section::Forward, self.recurrence(layer, steps));
+            }
+            program.push(Section::Forward, self.merge(layer));
+            for direction in 0..self.config.directions() {
+                self.push_final_state(program, layer, direction);
+            }
+        }
+        Ok(())
+    }
+
+    fn push_packing(&self, program: &mut Program, layer: &Layer) {
+        let moved = |job: &CopyJob| CopyJob {
+            source: job.source + self.parameters.offset,
+            ..*job
+        };
+        let first = layer.jobs.first.iter().chain(&layer.jobs.transposed);
+        for (jobs, accumulate) in [
+            (first.map(moved).collect::<Vec<_>>(), false),
+            (layer.jobs.second.iter().map(moved).collect(), true),
+        ] {
+            let copies = StridedCopies {
+                source: self.parameters.buffer,
+                target: layer.packed,
+                jobs,
+                accumulate,
+            };
+            program.push(Section::Prepare, copies);
+        }
+    }
+
+    /// Dropout between layers, then variational dropout, on what enters `layer`. Forward: on the input; backward: on its
+    /// gradient, which lies in `gradient` of [`push_dropout`](Self::push_dropout)'s caller.
+    fn push_input_dropout(&self, program: &mut Program, layer: &Layer, section: Section) {
+        let source = match layer.index {
+            0 => Region::from(self.x),
+            _ => layer.input,
+        };
+        self.push_dropout(program, section, layer, (source, layer.input));
+    }
+
+    /// The dropout masks of `layer`'s input, from `source` to `target` (which may be the same region).
+    pub(super) fn push_dropout(
+        &self,
+        program: &mut Program,
+        section: Section,
+        layer: &Layer,
+        (source, target): (Region, Region),
+    ) {
+        let Some([sequences, steps]) = self.tables.sites else {
+            return;
+        };
+        let Dropout { between, input, .. } = self.config.dropout();
+        let between = if layer.index == 0 { 0.0 } else { between };
+        let mut source = source;
+        for (probability, purpose, steps) in [
+            (between, RandomPurpose::Between, Some(steps)),
+            (input, RandomPurpose::Input, None),
+        ] {
+            if probability > 0.0 {
+                let dropout = DropoutRows {
+                    source: Some(source),
+                    target,
+                    rows: self.packing.tokens(),
+                    width: layer.inputs,
+                    sequences,
+                    steps,
+                    probability,
+                    site: RandomSite {
+                        layer: layer.index as u32,
+                        direction: 0,
+                        purpose,
+                    },
+                };
+                program.push(section, dropout);
+                source = target;
+            }
+        }
+    }
+
+    /// Initial states into the first rows of the state buffer.
+    fn push_initial_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
+        let (state, hidden) = (self.config.state_size(), self.config.hidden_size());
+        let (batch, rows) = (
+            self.packing.batch(),
+            self.packing.batch() + self.packing.tokens(),
+        );
+        let regions = &layer.states;
+        let h = regions.h.at(direction * rows * state);
+        self.push_initial_rows(program, (self.h0, h), (layer, direction), false);
+        if let Some(mask) = regions.mask {
+            let input = regions.recurrent_input.at(direction * rows * state);
+            self.push_initial_rows(program, (self.h0, input), (layer, direction), false);
+            let mask = mask.at(direction * batch * state);
+            for (source, target) in [(None, mask), (Some(input), input)] {
+                let dropout = DropoutRows {
+                    source,
+                    target,
+                    rows: batch,
+                    width: state,
+                    sequences: self.tables.order,
+                    steps: None,
+                    probability: self.config.dropout().recurrent,
+                    site: RandomSite {
+                        layer: layer.index as u32,
+                        direction: direction as u32,
+                        purpose: RandomPurpose::Recurrent,
+                    },
+                };
+                program.push(Section::Forward, dropout);
+            }
+        }
+        if let Some(c) = regions.c {
+            let c = c.at(direction * rows * hidden);
+            self.push_initial_rows(program, (self.c0, c), (layer, direction), true);
+        }
+    }
+
+    fn push_initial_rows(
+        &self,
+        program: &mut Program,
+        (initial, target): (Option<BufferId>, Region),
+        (layer, direction): (&Layer, usize),
+        cell: bool,
+    ) {
+        let width = match cell {
+            true => self.config.hidden_size(),
+            false => self.config.state_size(),
+        };
+        match initial {
+            Some(buffer) => {
+                let source = self.state_region(buffer, layer.index, direction, cell);
+                self.push_reorder(
+                    program,
+                    Section::Forward,
+                    (source, target),
+                    self.tables.order,
+                    width,
+                );
+            }
+            None => {
+                let len = self.packing.batch() * width;
+                program.push(
+                    Section::Forward,
+                    Fill {
+                        target,
+                        len,
+                        value: 0.0,
+                    },
+                );
+            }
+        }
+    }
+
+    /// The projections of `rows` into the gates, normalised where the cell asks for it.
+    pub(super) fn push_input_projection(
+        &self,
+        program: &mut Program,
+        section: Section,
+        (layer, direction): (&Layer, usize),
+        rows: &Range<usize>,
+    ) {
+        let spec = self.config.spec();
+        let gates = self.gate_place(layer.gates, direction, rows);
+        let bias = !spec.is_whole_norm() && !spec.is_per_gate_norm();
+        self.push_projection(program, section, (layer, direction), rows, (gates, bias));
+        if let (true, Some(deviation)) = (spec.is_whole_norm(), self.deviation) {
+            let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+            let norm = LayerNormRows {
+                scale: Some(weights.at(layer.layout.norm_input)),
+                bias: Some(weights.at(layer.layout.input_bias)),
+                ..self.input_norm(gates, deviation, rows.len())
+            };
+            program.push(section, norm);
+        }
+    }
+
+    /// The normalisation of input products without scale and bias.
+    pub(super) fn input_norm(
+        &self,
+        values: Region,
+        deviation: BufferId,
+        rows: usize,
+    ) -> LayerNormRows {
+        let spec = self.config.spec();
+        LayerNormRows {
+            values,
+            deviation: deviation.into(),
+            scale: None,
+            bias: None,
+            rows,
+            hidden: self.config.hidden_size(),
+            slots: spec.slots(),
+            slot_mask: input_slot_mask(spec.cell),
+            epsilon: spec.layer_norm.map_or(0.0, |norm| norm.epsilon as f32),
+        }
+    }
+
+    /// The recurrence of a layer over `steps`.
+    pub(super) fn recurrence(&self, layer: &Layer, steps: &Range<usize>) -> Recurrence {
+        let rows = self.rows(steps);
+        let (gate_rows, first_row) = match self.saves_gates() {
+            true => (self.packing.tokens(), 0),
+            false => (rows.len(), rows.start),
+        };
+        Recurrence {
+            spec: *self.config.spec(),
+            layer: layer.index,
+            hidden: self.config.hidden_size(),
+            state: self.config.state_size(),
+            directions: self.config.directions(),
+            batch: self.packing.batch(),
+            tokens: self.packing.tokens(),
+            offsets_table: self.tables.offsets,
+            order_table: self.tables.order,
+            offsets: self.packing.clone(),
+            steps: steps.clone(),
+            gates: layer.gates.into(),
+            gate_rows,
+            first_row,
+            recurrent_sums: layer.recurrent_sums.map(Region::from),
+            states: layer.states,
+            weights: layer.packed,
+            layout: layer.layout,
+            mode: self.options.mode,
+        }
+    }
+
+    /// The directions merged into the layer's output.
+    pub(super) fn merge(&self, layer: &Layer) -> MergeDirections {
+        let (states, reverse) = self.direction_rows(layer.states.h);
+        MergeDirections {
+            states,
+            reverse,
+            table: self.tables.reverse.unwrap_or(self.tables.offsets),
+            output: layer.output.into(),
+            residual: self.config.is_residual(layer.index).then_some(layer.input),
+            tokens: self.packing.tokens(),
+            width: self.config.state_size(),
+            sum: self.config.direction() == Direction::BidirectionalSum,
+        }
+    }
+
+    /// For each direction the first row after the initial states of `[directions, batch + tokens, state]`.
+    fn direction_rows(&self, h: Region) -> ([Option<Region>; 2], [bool; 2]) {
+        let (batch, tokens) = (self.packing.batch(), self.packing.tokens());
+        let state = self.config.state_size();
+        let rows = |direction: usize| {
+            (direction < self.config.directions())
+                .then(|| h.at((direction * (batch + tokens) + batch) * state))
+        };
+        let direction = self.config.direction();
+        (
+            [rows(0), rows(1)],
+            [direction.is_reverse(0), direction.is_reverse(1)],
+        )
+    }
+
+    fn push_final_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
+        let rows = self.packing.batch() + self.packing.tokens();
+        let cells = self.c_n.zip(layer.states.c).map(|(c_n, c)| (c_n, c, true));
+        for (buffer, states, cell) in [Some((self.h_n, layer.states.h, false)), cells]
+            .into_iter()
+            .flatten()
+        {
+            let width = match cell {
+                true => self.config.hidden_size(),
+                false => self.config.state_size(),
+            };
+            let gather = GatherRows {
+                source: states.at(direction * rows * width),
+                source_stride: width,
+                target: self.state_region(buffer, layer.index, direction, cell),
+                target_stride: width,
+                table: self.tables.final_rows,
+                rows: self.packing.batch(),
+                width,
+            };
+            program.push(Section::Forward, gather);
+        }
+    }
+}
+
+/// Slots of the input products that are normalised together.
+fn input_slot_mask(cell: Cell) -> u32 {
+    match cell {
+        Cell::Elman => 0b1,
+        Cell::Lstm => 0b1111,
+        Cell::Gru => 0b0111,
+    }
+}

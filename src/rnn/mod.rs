@@ -1,0 +1,511 @@
+//! The story of a recurrent network over the [operations](crate::ops): forward, then backward.
+//!
+//! [`Network`] writes a configuration and a packing down as operations of a [`Program`]; what stands around it (a head,
+//! a loss, an optimizer) appends its own before, between and after. [`Rnn`] is the convenience on top: a device, a
+//! configuration and weights, run on whatever batch comes.
+//!
+//! Layer by layer, the forward is
+//!
+//! 1. initial states into row 0.. of the state buffer ([`GatherRows`]),
+//! 2. for each chunk of time: the input projection of all its steps at once ([`Gemm`]), then the recurrence,
+//! 3. the directions merged into the layer's output ([`MergeDirections`](crate::ops::MergeDirections)), dropout, final states gathered;
+//!
+//! and the backward is its mirror: the output's gradient split, and for each chunk from the last to the first the sweep,
+//! then the gradients of weights and input as products over all its steps at once.
+
+mod backward;
+mod forward;
+mod session;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::batch::Packing;
+use crate::config::{Cell, RnnConfig};
+use crate::error::{Error, Result, checked_product};
+use crate::ops::{
+    BufferId, GatherRows, Gemm, Matrix, Mode, Program, Region, Role, RowMap, Section, StateRegions,
+    TableOffset,
+};
+use crate::packed::{PackedLayout, PackingJobs};
+use crate::params::ParameterLayout;
+
+pub use session::Rnn;
+
+/// What the backward section starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GradientMode {
+    /// The forward saves every gate.
+    #[default]
+    Save,
+    /// The forward saves only states; the backward rebuilds the gates chunk by chunk with matrix products over the saved
+    /// states. Several times less memory, the same gradients to rounding.
+    Recompute,
+}
+
+/// How a network is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NetworkOptions {
+    /// Whether dropout and zoneout are drawn.
+    pub mode: Mode,
+    /// Whether there is a backward section.
+    pub gradients: Option<GradientMode>,
+    /// Whether the gradient of the input is wanted.
+    pub input_gradient: bool,
+    /// Adds the parameters' gradients to what is there instead of replacing it.
+    pub accumulate: bool,
+    /// Whether initial states are given; without them they are zero.
+    pub initial_state: bool,
+    /// Rows of a time chunk where gates are not saved; at least one step is taken.
+    pub chunk_rows: usize,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Evaluation,
+            gradients: None,
+            input_gradient: true,
+            accumulate: false,
+            initial_state: false,
+            chunk_rows: 4096,
+        }
+    }
+}
+
+/// Row indices of a packing in the program's table; those that a configuration does not need are not there.
+#[derive(Debug, Clone, Copy)]
+struct Tables {
+    offsets: TableOffset,
+    order: TableOffset,
+    sorted_of: TableOffset,
+    final_rows: TableOffset,
+    /// `None` where the previous state row of row `r` is row `r` itself.
+    previous: Option<TableOffset>,
+    reverse: Option<TableOffset>,
+    /// Sequence and step of each row, for dropout.
+    sites: Option<[TableOffset; 2]>,
+}
+
+/// The buffers of one layer.
+#[derive(Debug)]
+struct Layer {
+    index: usize,
+    inputs: usize,
+    layout: PackedLayout,
+    jobs: PackingJobs,
+    packed: BufferId,
+    packed_gradients: Option<BufferId>,
+    /// What enters the layer, after dropout.
+    input: Region,
+    states: StateRegions,
+    /// `[directions, rows of a chunk, hidden, slots]`
+    gates: BufferId,
+    recurrent_sums: Option<BufferId>,
+    output: BufferId,
+}
+
+/// A network's place in a [`Program`]: its inputs, outputs and gradients.
+#[derive(Debug)]
+pub struct Network {
+    /// Input rows, `[tokens, input size]`.
+    pub x: BufferId,
+    /// Output rows, `[tokens, output size]`.
+    pub y: BufferId,
+    /// Initial hidden states, `[layers * directions, batch, state size]`, if asked for.
+    pub h0: Option<BufferId>,
+    /// Initial cell states, `[layers * directions, batch, hidden]`: LSTM, if asked for.
+    pub c0: Option<BufferId>,
+    /// Final hidden states, as `h0`.
+    pub h_n: BufferId,
+    /// Final cell states, as `c0`.
+    pub c_n: Option<BufferId>,
+    /// Gradients in and out, if there is a backward section.
+    pub gradients: Option<GradientBuffers>,
+    config: RnnConfig,
+    packing: Arc<Packing>,
+    options: NetworkOptions,
+    parameters: Region,
+    tables: Tables,
+    layers: Vec<Layer>,
+    chunks: Vec<Range<usize>>,
+    /// Raw input products and deviations of a chunk, for the backward of whole-row normalisation.
+    normalised: Option<BufferId>,
+    deviation: Option<BufferId>,
+}
+
+/// Gradients in and out of a [`Network`].
+#[derive(Debug, Clone, Copy)]
+pub struct GradientBuffers {
+    /// In: of the output, `[tokens, output size]`; zeros until written.
+    pub y: BufferId,
+    /// In: of the final hidden states; zeros until written.
+    pub h_n: BufferId,
+    /// In: of the final cell states; zeros until written.
+    pub c_n: Option<BufferId>,
+    /// Out: of the input, `[tokens, input size]`, if asked for.
+    pub x: Option<BufferId>,
+    /// Out: of the initial hidden states.
+    pub h0: BufferId,
+    /// Out: of the initial cell states.
+    pub c0: Option<BufferId>,
+    /// Out: of the parameters, flat.
+    pub parameters: Region,
+    workspace: BackwardWorkspace,
+}
+
+/// Buffers of the backward section that no one else sees.
+#[derive(Debug, Clone, Copy)]
+struct BackwardWorkspace {
+    /// Gradient of the state rows, `[directions, tokens, state size]`.
+    rows: BufferId,
+    /// Gradient of the running states: h, c, scratch and vector sums in one buffer.
+    carry: BufferId,
+    /// Gradients of inner layers' inputs, taken in turns.
+    between: [BufferId; 2],
+}
+
+impl Network {
+    /// Adds the buffers of a network to `program`. `parameters` is a flat buffer in [`ParameterLayout`] order (the network's
+    /// part may start at an offset), `gradients` likewise, needed if `options` ask for a backward section.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a size does not fit, [`Error::State`] if the gradients' region is missing.
+    pub fn new(
+        program: &mut Program,
+        config: &RnnConfig,
+        packing: &Arc<Packing>,
+        options: &NetworkOptions,
+        parameters: Region,
+        gradients: Option<Region>,
+    ) -> Result<Self> {
+        let sizes = Sizes::new(config, packing)?;
+        let chunks = chunks(packing, options);
+        let tables = Tables::new(program, config, packing, options);
+        let is_lstm = config.spec().cell == Cell::Lstm;
+        let mut state = |label_h, label_c, role| {
+            let h = program.buffer(label_h, sizes.state_h, role);
+            let c = is_lstm.then(|| program.buffer(label_c, sizes.state_c, role));
+            (h, c)
+        };
+        let (h_n, c_n) = state("h_n", "c_n", Role::Output);
+        let (h0, c0) = match options.initial_state {
+            true => {
+                let (h, c) = state("h0", "c0", Role::Input);
+                (Some(h), c)
+            }
+            false => (None, None),
+        };
+        let x = program.buffer("x", sizes.x, Role::Input);
+        let layers = forward::allocate(program, config, options, &sizes, (packing, &chunks), x)?;
+        let y = layers.last().map_or(x, |layer| layer.output);
+        let mut network = Self {
+            x,
+            y,
+            h0,
+            c0,
+            h_n,
+            c_n,
+            gradients: None,
+            config: config.clone(),
+            packing: packing.clone(),
+            options: *options,
+            parameters,
+            tables,
+            layers,
+            chunks,
+            normalised: None,
+            deviation: None,
+        };
+        network.allocate_norm_workspace(program);
+        if options.gradients.is_some() {
+            let gradients = gradients.ok_or(Error::State(
+                "a network with a backward section needs a region for its parameters' gradients",
+            ))?;
+            network.gradients = Some(network.allocate_gradients(program, &sizes, gradients));
+        }
+        Ok(network)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &RnnConfig {
+        &self.config
+    }
+
+    /// The packing.
+    pub fn packing(&self) -> &Arc<Packing> {
+        &self.packing
+    }
+
+    /// The final hidden states of the last layer's direction `direction`, `[batch, state size]` in the caller's order: what
+    /// a many-to-one head reads.
+    pub fn last_hidden(&self, direction: usize) -> Region {
+        self.state_region(self.h_n, self.config.layer_count() - 1, direction, false)
+    }
+
+    /// The matching part of `gradients.h_n`.
+    pub fn last_hidden_gradient(&self, direction: usize) -> Option<Region> {
+        let layer = self.config.layer_count() - 1;
+        self.gradients
+            .map(|gradients| self.state_region(gradients.h_n, layer, direction, false))
+    }
+
+    fn allocate_norm_workspace(&mut self, program: &mut Program) {
+        if self.config.spec().is_whole_norm() {
+            let rows = max_rows(&self.packing, &self.chunks);
+            let units = self.units();
+            self.normalised = Some(program.buffer("normalised", rows * units, Role::Workspace));
+            self.deviation = Some(program.buffer("deviation", rows, Role::Workspace));
+        }
+    }
+
+    fn allocate_gradients(
+        &self,
+        program: &mut Program,
+        sizes: &Sizes,
+        parameters: Region,
+    ) -> GradientBuffers {
+        let is_lstm = self.config.spec().cell == Cell::Lstm;
+        let (batch, tokens) = (self.packing.batch(), self.packing.tokens());
+        let directions = self.config.directions();
+        let state = self.config.state_size();
+        let vectors = self.layers.iter().map(|layer| layer.layout.vectors_len());
+        let carry = CarryOffsets::new(self, vectors.max().unwrap_or(0)).len;
+        let between = match self.layers.len() {
+            1 => 0,
+            _ => tokens * self.config.output_size(),
+        };
+        let input_gradient = self.options.input_gradient;
+        GradientBuffers {
+            y: program.buffer("d_y", tokens * self.config.output_size(), Role::Input),
+            h_n: program.buffer("d_h_n", sizes.state_h, Role::Input),
+            c_n: is_lstm.then(|| program.buffer("d_c_n", sizes.state_c, Role::Input)),
+            x: input_gradient.then(|| program.buffer("d_x", sizes.x, Role::Output)),
+            h0: program.buffer("d_h0", sizes.state_h, Role::Output),
+            c0: is_lstm.then(|| program.buffer("d_c0", sizes.state_c, Role::Output)),
+            parameters,
+            workspace: BackwardWorkspace {
+                rows: program.buffer("d_rows", directions * tokens * state, Role::Workspace),
+                carry: program.buffer("d_state", carry.max(batch), Role::Workspace),
+                between: [(); 2].map(|()| program.buffer("d_between", between, Role::Workspace)),
+            },
+        }
+    }
+
+    /// Elements of a row of gates.
+    fn units(&self) -> usize {
+        self.config.hidden_size() * self.config.spec().slots()
+    }
+
+    /// The part of a state tensor at the network's edge that belongs to a layer and direction.
+    fn state_region(&self, buffer: BufferId, layer: usize, direction: usize, cell: bool) -> Region {
+        let width = match cell {
+            true => self.config.hidden_size(),
+            false => self.config.state_size(),
+        };
+        let index = layer * self.config.directions() + direction;
+        Region::from(buffer).at(index * self.packing.batch() * width)
+    }
+
+    /// Gates are kept for all steps, or only for the chunk at work.
+    fn saves_gates(&self) -> bool {
+        self.options.gradients == Some(GradientMode::Save)
+    }
+
+    /// Rows of `steps`.
+    fn rows(&self, steps: &Range<usize>) -> Range<usize> {
+        let offsets = self.packing.offsets();
+        offsets[steps.start]..offsets[steps.end]
+    }
+
+    /// Where the gates of `rows` lie, for direction `direction`, and the rows that a direction has in the buffer.
+    fn gate_place(&self, buffer: BufferId, direction: usize, rows: &Range<usize>) -> Region {
+        let (total, first) = match self.saves_gates() {
+            true => (self.packing.tokens(), rows.start),
+            false => (rows.len(), 0),
+        };
+        Region::from(buffer).at((direction * total + first) * self.units())
+    }
+
+    /// Whether a direction needs the time-reversing table.
+    fn reverse_table(&self, direction: usize) -> Option<TableOffset> {
+        let reverse = self.config.direction().is_reverse(direction);
+        self.tables.reverse.filter(|_| reverse)
+    }
+
+    /// The projections of `rows` of a layer's input into `target`, without what follows them.
+    fn push_projection(
+        &self,
+        program: &mut Program,
+        section: Section,
+        (layer, direction): (&Layer, usize),
+        rows: &Range<usize>,
+        (target, bias): (Region, bool),
+    ) {
+        let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+        let (input, map) = match self.reverse_table(direction) {
+            Some(table) => (layer.input, Some(RowMap::GatherM(table.at(rows.start)))),
+            None => (layer.input.at(rows.start * layer.inputs), None),
+        };
+        let gemm = Gemm {
+            a: Matrix::rows(input, layer.inputs),
+            b: Matrix::rows(weights.at(layer.layout.input), self.units()),
+            c: Matrix::rows(target, self.units()),
+            m: rows.len(),
+            n: self.units(),
+            k: layer.inputs,
+            map,
+            bias: bias.then(|| weights.at(layer.layout.input_bias)),
+            accumulate: false,
+        };
+        program.push(section, gemm);
+    }
+
+    /// Rows of the caller's order gathered into sorted order, or back.
+    fn push_reorder(
+        &self,
+        program: &mut Program,
+        section: Section,
+        (source, target): (Region, Region),
+        table: TableOffset,
+        width: usize,
+    ) {
+        let gather = GatherRows {
+            source,
+            source_stride: width,
+            target,
+            target_stride: width,
+            table,
+            rows: self.packing.batch(),
+            width,
+        };
+        program.push(section, gather);
+    }
+}
+
+/// Sizes at the network's edge, checked.
+#[derive(Debug)]
+struct Sizes {
+    x: usize,
+    state_h: usize,
+    state_c: usize,
+}
+
+impl Sizes {
+    fn new(config: &RnnConfig, packing: &Packing) -> Result<Self> {
+        let rows = config.layer_count() * config.directions();
+        let (batch, tokens) = (packing.batch(), packing.tokens());
+        // The largest buffers of a layer, so that no later size computation can overflow.
+        let all_rows = batch + tokens;
+        for (what, width) in [
+            (
+                "gates of a layer",
+                config.hidden_size() * config.spec().slots(),
+            ),
+            (
+                "states of a layer",
+                2 * config.state_size() + 2 * config.hidden_size(),
+            ),
+            (
+                "input of a layer",
+                config.input_size().max(config.output_size()),
+            ),
+        ] {
+            checked_product(what, &[config.directions(), all_rows, width])?;
+        }
+        Ok(Self {
+            x: checked_product("input", &[tokens, config.input_size()])?,
+            state_h: checked_product("state h", &[rows, batch, config.state_size()])?,
+            state_c: checked_product("state c", &[rows, batch, config.hidden_size()])?,
+        })
+    }
+}
+
+impl Tables {
+    fn new(
+        program: &mut Program,
+        config: &RnnConfig,
+        packing: &Packing,
+        options: &NetworkOptions,
+    ) -> Self {
+        let words = |values: &[usize]| values.iter().map(|&v| v as u32).collect::<Vec<_>>();
+        let needs_previous = options.gradients.is_some() && !packing.is_dense();
+        let reversed = (0..config.directions()).any(|d| config.direction().is_reverse(d));
+        let dropout = config.dropout();
+        let drops = options.mode == Mode::Training && dropout.between.max(dropout.input) > 0.0;
+        Self {
+            offsets: program.table(&words(packing.offsets())),
+            order: program.table(&words(packing.order())),
+            sorted_of: program.table(&packing.sorted_of()),
+            final_rows: program.table(&packing.final_rows()),
+            previous: needs_previous.then(|| program.table(&packing.previous_rows())),
+            reverse: reversed.then(|| program.table(&packing.reverse_rows())),
+            sites: drops.then(|| {
+                [packing.sequence_of_rows(), packing.step_of_rows()]
+                    .map(|rows| program.table(&rows))
+            }),
+        }
+    }
+}
+
+/// Where the parts of the backward's carry lie.
+#[derive(Debug, Clone, Copy)]
+struct CarryOffsets {
+    c: usize,
+    scratch: usize,
+    vectors: usize,
+    len: usize,
+}
+
+impl CarryOffsets {
+    fn new(network: &Network, vectors: usize) -> Self {
+        let config = &network.config;
+        let sequences = config.directions() * network.packing.batch();
+        let c = sequences * config.state_size();
+        let scratch = c + match config.spec().cell {
+            Cell::Lstm => sequences * config.hidden_size(),
+            _ => 0,
+        };
+        let vectors_at = scratch + sequences * config.hidden_size();
+        Self {
+            c,
+            scratch,
+            vectors: vectors_at,
+            len: vectors_at + sequences * vectors,
+        }
+    }
+}
+
+/// Steps in processing order, cut so that a chunk's rows fit the workspace; one chunk where gates are saved.
+fn chunks(packing: &Packing, options: &NetworkOptions) -> Vec<Range<usize>> {
+    if options.gradients == Some(GradientMode::Save) {
+        return std::iter::once(0..packing.steps())
+            .filter(|steps| !steps.is_empty())
+            .collect();
+    }
+    let offsets = packing.offsets();
+    let (mut chunks, mut start) = (Vec::new(), 0);
+    while start < packing.steps() {
+        let limit = offsets[start] + options.chunk_rows;
+        let fitting = offsets.partition_point(|&offset| offset <= limit) - 1;
+        let end = fitting.clamp(start + 1, packing.steps());
+        chunks.push(start..end);
+        start = end;
+    }
+    chunks
+}
+
+/// Rows of the largest chunk.
+fn max_rows(packing: &Packing, chunks: &[Range<usize>]) -> usize {
+    let offsets = packing.offsets();
+    chunks
+        .iter()
+        .map(|steps| offsets[steps.end] - offsets[steps.start])
+        .max()
+        .unwrap_or(0)
+}
+
+/// Packing jobs of a layer.
+fn packing_jobs(config: &RnnConfig, layer: usize) -> Result<PackingJobs> {
+    PackingJobs::new(config, &ParameterLayout::new(config)?, layer)
+}

@@ -1,0 +1,335 @@
+//! A device, a configuration and weights, run on whatever batch comes.
+
+use std::sync::Arc;
+
+use super::{GradientMode, Network, NetworkOptions};
+use crate::batch::{PackedBatch, Packing};
+use crate::config::RnnConfig;
+use crate::device::{Device, DeviceBuffer, Plan};
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Mode, Program, Region, Role, Section};
+use crate::params::Parameters;
+use crate::state::{Gradients, Output, OutputGradient, State};
+
+/// A recurrent network on a device.
+///
+/// Each new packing or option loads a new plan; the last one is kept, so batches of one shape run without allocation.
+///
+/// ```
+/// use std::sync::Arc;
+/// use wgpu_rnn::{Mode, OutputGradient, PackedBatch, Parameters, RnnConfig, cpu::CpuDevice, rnn::Rnn};
+///
+/// let config = RnnConfig::gru(2, 8).layers(2).build()?;
+/// let weights = Parameters::uniform(&config, 1)?;
+/// let mut rnn = Rnn::new(Arc::new(CpuDevice::new()?), config, &weights)?;
+///
+/// // Two sequences, 3 steps and 1 step of two features.
+/// let batch = PackedBatch::from_sequences(2, &[vec![0.1; 6], vec![0.5, -0.5]])?;
+/// let output = rnn.forward(&batch, None, Mode::Training)?;
+/// assert_eq!(output.y.len(), 4 * 8);
+///
+/// // The gradient of the sum of all outputs.
+/// let ones = OutputGradient { y: Some(vec![1.0; output.y.len()]), ..Default::default() };
+/// let gradients = rnn.backward(&ones)?;
+/// assert_eq!(gradients.parameters.len(), weights.data().len());
+/// # Ok::<(), wgpu_rnn::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Rnn {
+    device: Arc<dyn Device>,
+    config: RnnConfig,
+    layout: Arc<crate::params::ParameterLayout>,
+    parameters: DeviceBuffer,
+    gradients: DeviceBuffer,
+    gradient_mode: GradientMode,
+    chunk_rows: usize,
+    seed: u64,
+    loaded: Option<Loaded>,
+}
+
+/// A plan, what it was made for, and whether it is up to date.
+#[derive(Debug)]
+struct Loaded {
+    packing: Arc<Packing>,
+    options: NetworkOptions,
+    network: Network,
+    plan: Box<dyn Plan>,
+    prepared: bool,
+    ran: bool,
+}
+
+impl Rnn {
+    /// Puts the weights on the device.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the weights are another configuration's; the device's errors.
+    pub fn new(
+        device: Arc<dyn Device>,
+        config: RnnConfig,
+        parameters: &Parameters,
+    ) -> Result<Self> {
+        let layout = Parameters::zeros(&config)?.layout().clone();
+        let len = layout.len();
+        let mut rnn = Self {
+            parameters: device.buffer("parameters", len)?,
+            gradients: device.buffer("gradients", len)?,
+            device,
+            config,
+            layout,
+            gradient_mode: GradientMode::Save,
+            chunk_rows: NetworkOptions::default().chunk_rows,
+            seed: 0,
+            loaded: None,
+        };
+        rnn.set_parameters(parameters)?;
+        Ok(rnn)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &RnnConfig {
+        &self.config
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<dyn Device> {
+        &self.device
+    }
+
+    /// Replaces the weights.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they are another configuration's; the device's errors.
+    pub fn set_parameters(&mut self, parameters: &Parameters) -> Result<()> {
+        if **parameters.layout() != *self.layout {
+            return Err(Error::shape(
+                "parameters",
+                format!(
+                    "the {} tensors of this configuration",
+                    self.layout.entries().len()
+                ),
+                format!(
+                    "{} tensors of another one",
+                    parameters.layout().entries().len()
+                ),
+            ));
+        }
+        self.device.write(&self.parameters, 0, parameters.data())?;
+        if let Some(loaded) = &mut self.loaded {
+            loaded.prepared = false;
+            loaded.ran = false;
+        }
+        Ok(())
+    }
+
+    /// What [`backward`](Self::backward) will start from: saved gates, or recomputed ones.
+    pub fn set_gradient_mode(&mut self, mode: GradientMode) {
+        self.gradient_mode = mode;
+    }
+
+    /// Rows of a time chunk where gates are not saved: memory against the number of dispatches.
+    pub fn set_chunk_rows(&mut self, rows: usize) {
+        self.chunk_rows = rows.max(1);
+    }
+
+    /// The seed of dropout and zoneout of the next runs; the same seed draws the same masks.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// Bytes that the current plan holds on the device: `(activations, all)`.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.loaded.as_ref().map_or((0, 0), |loaded| {
+            (
+                loaded.plan.program().bytes(Role::Activation),
+                loaded.plan.bytes(),
+            )
+        })
+    }
+
+    /// Runs forward, keeping nothing for a backward pass. Dropout and zoneout are as in evaluation.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the batch or the state does not fit the configuration; the device's errors.
+    pub fn infer(&mut self, batch: &PackedBatch, initial: Option<&State>) -> Result<Output> {
+        self.run(batch, initial, (Mode::Evaluation, None))
+    }
+
+    /// Runs forward and keeps what [`backward`](Self::backward) needs.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer).
+    pub fn forward(
+        &mut self,
+        batch: &PackedBatch,
+        initial: Option<&State>,
+        mode: Mode,
+    ) -> Result<Output> {
+        self.run(batch, initial, (mode, Some(self.gradient_mode)))
+    }
+
+    /// The gradients of a loss whose gradient with respect to the last [`forward`](Self::forward)'s output is `output`.
+    /// With saved gates each call needs a forward of its own, since the sweep turns the gates into their gradients; with
+    /// [`GradientMode::Recompute`] it may be called again for another loss.
+    ///
+    /// # Errors
+    /// [`Error::State`] without a forward before; [`Error::Shape`]; the device's errors.
+    pub fn backward(&mut self, output: &OutputGradient) -> Result<Gradients> {
+        let Some(loaded) = self.loaded.as_mut().filter(|loaded| loaded.ran) else {
+            return Err(Error::State("`backward` needs a `forward` before it"));
+        };
+        let Some(buffers) = loaded.network.gradients else {
+            return Err(Error::State(
+                "`backward` needs `forward`, not `infer`, before it",
+            ));
+        };
+        output.check(
+            &self.config,
+            loaded.packing.tokens(),
+            loaded.packing.batch(),
+        )?;
+        if !std::mem::replace(
+            &mut loaded.ran,
+            loaded.options.gradients != Some(GradientMode::Save),
+        ) {
+            return Err(Error::State("`backward` needs a `forward` before it"));
+        }
+        for (buffer, values) in [
+            (Some(buffers.y), &output.y),
+            (Some(buffers.h_n), &output.h),
+            (buffers.c_n, &output.c),
+        ] {
+            if let Some(buffer) = buffer {
+                loaded.write_or_zero(buffer, values.as_deref())?;
+            }
+        }
+        loaded.plan.run(Section::Backward)?;
+        let x = buffers
+            .x
+            .ok_or(Error::State("the plan has no input gradient"))?;
+        let gradients = Gradients {
+            x: loaded.read(x)?,
+            state: State {
+                h: loaded.read(buffers.h0)?,
+                c: buffers
+                    .c0
+                    .map(|c0| loaded.read(c0))
+                    .transpose()?
+                    .unwrap_or_default(),
+            },
+            parameters: self.device.read(&self.gradients, 0..self.layout.len())?,
+        };
+        Ok(gradients)
+    }
+
+    fn run(
+        &mut self,
+        batch: &PackedBatch,
+        initial: Option<&State>,
+        (mode, gradients): (Mode, Option<GradientMode>),
+    ) -> Result<Output> {
+        if batch.features() != self.config.input_size() {
+            let features = self.config.input_size();
+            return Err(Error::shape(
+                "features of the batch",
+                features,
+                batch.features(),
+            ));
+        }
+        if let Some(state) = initial {
+            state.check(&self.config, batch.packing().batch())?;
+        }
+        let options = NetworkOptions {
+            mode,
+            gradients,
+            initial_state: initial.is_some(),
+            chunk_rows: self.chunk_rows,
+            ..NetworkOptions::default()
+        };
+        let seed = self.seed;
+        let loaded = self.load(batch.packing(), &options)?;
+        loaded.plan.set_seed(seed)?;
+        loaded.plan.write(loaded.network.x, batch.data())?;
+        if let Some(state) = initial {
+            for (buffer, values) in [(loaded.network.h0, &state.h), (loaded.network.c0, &state.c)] {
+                if let Some(buffer) = buffer {
+                    loaded.plan.write(buffer, values)?;
+                }
+            }
+        }
+        if !std::mem::replace(&mut loaded.prepared, true) {
+            loaded.plan.run(Section::Prepare)?;
+        }
+        loaded.plan.run(Section::Forward)?;
+        loaded.ran = true;
+        let (y, h_n, c_n) = (loaded.network.y, loaded.network.h_n, loaded.network.c_n);
+        Ok(Output {
+            y: loaded.read(y)?,
+            state: State {
+                h: loaded.read(h_n)?,
+                c: c_n
+                    .map(|c_n| loaded.read(c_n))
+                    .transpose()?
+                    .unwrap_or_default(),
+            },
+        })
+    }
+
+    fn load(&mut self, packing: &Arc<Packing>, options: &NetworkOptions) -> Result<&mut Loaded> {
+        let fits = |loaded: &Loaded| loaded.options == *options && *loaded.packing == **packing;
+        let loaded = match self.loaded.take().filter(fits) {
+            Some(loaded) => loaded,
+            None => self.plan(packing, options)?,
+        };
+        Ok(self.loaded.insert(loaded))
+    }
+
+    fn plan(&self, packing: &Arc<Packing>, options: &NetworkOptions) -> Result<Loaded> {
+        let mut program = Program::new();
+        let len = self.layout.len();
+        let parameters = program.buffer("parameters", len, Role::External);
+        let mut external = vec![(parameters, self.parameters.clone())];
+        let gradients = options.gradients.map(|_| {
+            let gradients = program.buffer("gradients", len, Role::External);
+            external.push((gradients, self.gradients.clone()));
+            Region::from(gradients)
+        });
+        let network = Network::new(
+            &mut program,
+            &self.config,
+            packing,
+            options,
+            parameters.into(),
+            gradients,
+        )?;
+        network.forward(&mut program)?;
+        if options.gradients.is_some() {
+            network.backward(&mut program)?;
+        }
+        Ok(Loaded {
+            packing: packing.clone(),
+            options: *options,
+            network,
+            plan: self.device.load(program, &external)?,
+            prepared: false,
+            ran: false,
+        })
+    }
+}
+
+impl Loaded {
+    fn read(&mut self, buffer: BufferId) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; self.plan.program().spec(buffer).len];
+        self.plan.read(buffer, &mut values)?;
+        Ok(values)
+    }
+
+    fn write_or_zero(&mut self, buffer: BufferId, values: Option<&[f32]>) -> Result<()> {
+        match values {
+            Some(values) => self.plan.write(buffer, values),
+            None => {
+                let zeros = vec![0.0; self.plan.program().spec(buffer).len];
+                self.plan.write(buffer, &zeros)
+            }
+        }
+    }
+}
