@@ -155,7 +155,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
         return;
     }
-    let step = p.first_step + relative.step;
+    let step = p.first_step + relative_step.value;
     if (running(step) <= tile.first) { return; }
     let size = tile_size(tile, step);
     let unit = group.x * WORKGROUP + thread;

@@ -92,11 +92,6 @@ struct Parameters {
     activations: array<vec4f, 6>,
 }
 
-// A step of one dispatch among many, relative to the operation's first.
-struct Step {
-    step: u32,
-}
-
 // A tile of four sequences of a direction.
 struct Tile {
     direction: u32,
@@ -120,22 +115,21 @@ struct Site {
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 // [directions, packed weights], seen as gates (recurrent weights)
-@group(0) @binding(1) var<storage, read> weights: array<Gates>;
+@group(1) @binding(0) var<storage, read> weights: array<Gates>;
 // The same, seen as numbers (second matrix, vectors)
-@group(0) @binding(2) var<storage, read> vectors: array<f32>;
-@group(0) @binding(3) var<storage, read> table: array<u32>;
+@group(1) @binding(1) var<storage, read> vectors: array<f32>;
+@group(1) @binding(2) var<storage, read> table: array<u32>;
 // [directions, gate_rows, hidden]
-@group(0) @binding(4) var<storage, read_write> gates: array<Gates>;
+@group(1) @binding(3) var<storage, read_write> gates: array<Gates>;
 // [directions, gate_rows, hidden]; bound to the same buffer as gates where there is no whole-row normalisation
-@group(0) @binding(5) var<storage, read_write> recurrent_sums: array<Gates>;
+@group(1) @binding(4) var<storage, read_write> recurrent_sums: array<Gates>;
 // h, recurrent input, mask, c, second
-@group(0) @binding(6) var<storage, read_write> states: array<f32>;
+@group(1) @binding(5) var<storage, read_write> states: array<f32>;
 
 // The backward's: gradients of h and c of the running states, scratch, sums of vector gradients
-@group(0) @binding(7) var<storage, read_write> carry: array<f32>;
+@group(1) @binding(6) var<storage, read_write> carry: array<f32>;
 // [directions, tokens, state]: gradient of the state rows
-@group(0) @binding(8) var<storage, read_write> d_output: array<f32>;
-@group(0) @binding(9) var<uniform> relative: Step;
+@group(1) @binding(7) var<storage, read_write> d_output: array<f32>;
 
 fn row_offset(step: u32) -> u32 { return table[p.offsets + step]; }
 

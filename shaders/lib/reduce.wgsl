@@ -6,8 +6,8 @@ var<workgroup> sh_reduce: array<vec4f, WORKGROUP>;
 fn workgroup_sum(value: vec4f, thread: u32) -> vec4f {
     sh_reduce[thread] = value;
     workgroupBarrier(); // all values are there
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        if (thread < half) { sh_reduce[thread] += sh_reduce[thread + half]; }
+    for (var span = WORKGROUP / 2u; span > 0u; span /= 2u) {
+        if (thread < span) { sh_reduce[thread] += sh_reduce[thread + span]; }
         workgroupBarrier(); // this halving is done before the next reads it
     }
     let sum = sh_reduce[0];
