@@ -65,18 +65,17 @@ fn phases(op: &Recurrence) -> Vec<Phase> {
 fn params(op: &RecurrentBackward) -> Params {
     let forward = &op.forward;
     let place = |region: Option<Region>| region.map_or(0, |region| region.offset as u32);
-    let second_scratch = forward.directions * forward.batch * forward.hidden;
-    Params {
-        recurrent: forward.layout.recurrent_transposed as u32,
-        second: forward.layout.second_transposed as u32,
-        d_h: op.h_gradient.offset as u32,
-        d_c: place(op.c_gradient),
-        scratch: place(op.scratch),
-        scratch_second: place(op.scratch) + second_scratch as u32,
-        vector_sums: place(op.vector_sums),
-        d_output: op.output_gradient.offset as u32,
-        ..Params::new(forward)
-    }
+    let sequences = forward.directions * forward.batch;
+    let mut params = Params::new(forward);
+    params.recurrent = forward.layout.recurrent_transposed as u32;
+    params.second = forward.layout.second_transposed as u32;
+    params.d_h = op.h_gradient.offset as u32;
+    params.d_c = place(op.c_gradient);
+    params.scratch = place(op.scratch);
+    params.scratch_second = params.scratch + (sequences * forward.hidden) as u32;
+    params.vector_sums = place(op.vector_sums);
+    params.d_output = op.output_gradient.offset as u32;
+    params
 }
 
 fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
