@@ -1,29 +1,38 @@
-// The twin of src/random.rs: Philox4x32-10 (Salmon et al. 2011), bit for bit.
+// Counter-based random numbers, Philox4x32-10 (Salmon et al. 2011); the twin of src/random.rs, bit for bit.
 
-// The high and the low word of a * b; WGSL has no 64-bit product.
-fn wide_product(a: u32, b: u32) -> vec2u {
-    let low_low = (a & 0xffffu) * (b & 0xffffu);
-    let low_high = (a & 0xffffu) * (b >> 16u);
-    let high_low = (a >> 16u) * (b & 0xffffu);
-    let middle = (low_low >> 16u) + (low_high & 0xffffu) + (high_low & 0xffffu);
-    let high = (a >> 16u) * (b >> 16u) + (low_high >> 16u) + (high_low >> 16u) + (middle >> 16u);
-    return vec2u(high, a * b);
+// High word of the product of two words: WGSL has no 64-bit integers, so by halves.
+fn multiply_high(a: u32, b: u32) -> u32 {
+    let a_low = a & 0xffffu;
+    let a_high = a >> 16u;
+    let b_low = b & 0xffffu;
+    let b_high = b >> 16u;
+    let low = a_low * b_low;
+    let middle_a = a_high * b_low + (low >> 16u);
+    let middle_b = a_low * b_high + (middle_a & 0xffffu);
+    return a_high * b_high + (middle_a >> 16u) + (middle_b >> 16u);
 }
 
-fn philox(counter_in: vec4u, key_in: vec2u) -> vec4u {
-    var counter = counter_in;
-    var key = key_in;
+// One block: four words from a counter and a key.
+fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
+    var words = counter;
+    var round_key = key;
     for (var round = 0u; round < 10u; round++) {
-        let first = wide_product(counter.x, 0xD2511F53u);
-        let second = wide_product(counter.z, 0xCD9E8D57u);
-        counter = vec4u(second.x ^ counter.y ^ key.x, second.y, first.x ^ counter.w ^ key.y, first.y);
-        key += vec2u(0x9E3779B9u, 0xBB67AE85u);
+        words = vec4<u32>(
+            multiply_high(words.z, 0xcd9e8d57u) ^ words.y ^ round_key.x,
+            words.z * 0xcd9e8d57u,
+            multiply_high(words.x, 0xd2511f53u) ^ words.w ^ round_key.y,
+            words.x * 0xd2511f53u,
+        );
+        round_key += vec2<u32>(0x9e3779b9u, 0xbb67ae85u);
     }
-    return counter;
+    return words;
 }
 
-// A uniform number in [0, 1) with 24 bits; see src/random.rs for what each argument means.
-fn random_uniform(seed: vec2u, site: u32, sequence: u32, step: u32, feature: u32) -> f32 {
-    let words = philox(vec4u(feature / 4u, step, sequence, site), seed);
-    return f32(words[feature % 4u] >> 8u) * (1.0 / 16777216.0);
+// A number in [0, 1) with 24 bits. `site` is RandomSite::word; `time` is 0 where a mask is the same for all steps.
+fn random_uniform(seed: vec2<u32>, site: u32, sequence: u32, time: u32, feature: u32) -> f32 {
+    let words = philox(vec4<u32>(feature / 4u, time, sequence, site), seed);
+    let lane = feature % 4u;
+    let low = select(words.x, words.y, lane == 1u);
+    let high = select(words.z, words.w, lane == 3u);
+    return f32(select(low, high, lane >= 2u) >> 8u) * 0x1p-24f;
 }
