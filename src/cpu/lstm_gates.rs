@@ -43,8 +43,8 @@ impl LstmRow<'_> {
                 *pre = x + scale * sum;
             }
         } else {
-            for slot in 0..OUTPUT {
-                deviations[slot] = self.gate(layer, slot, true);
+            for (slot, deviation) in deviations[..OUTPUT].iter_mut().enumerate() {
+                *deviation = self.gate(layer, slot, true);
             }
         }
         for (unit, c_new) in self.c_new.iter_mut().enumerate() {

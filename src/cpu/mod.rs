@@ -10,6 +10,9 @@
 //! | `plan` | a loaded program: checked once, then run |
 //! | `access` | what an operation touches, checked when a program is loaded |
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
+//! | `parallel` | splitting rows over threads |
+//! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
+//! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
 //! | the others | one operation each, named as in [`crate::ops`] |
 //!
 //! [`Operation`]: crate::ops::Operation

@@ -87,8 +87,8 @@ impl Layer<'_> {
             pre[..OUTPUT].copy_from_slice(&[d_i, d_f, d_g]);
             row.d_c[unit] += d_c;
         }
-        for slot in 0..OUTPUT {
-            self.gate_backward(row, slot, deviations[slot]);
+        for (slot, &deviation) in deviations[..OUTPUT].iter().enumerate() {
+            self.gate_backward(row, slot, deviation);
         }
         if spec.is_whole_norm() {
             self.recurrent_norm_backward(row.gates, row.sums, deviations[0], row.vectors);

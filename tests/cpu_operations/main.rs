@@ -1,0 +1,8 @@
+//! Every operation of the CPU device but the recurrent ones, as a program of one operation, against naive loops; and what
+//! the device refuses. `cpu_recurrence` has the recurrent ones.
+
+mod moves;
+mod refusals;
+mod sums;
+mod support;
+mod training;

@@ -1,0 +1,213 @@
+//! Programs and buffers that do not fit are refused when they are loaded.
+
+use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::ops::*;
+use wgpu_rnn::{Device, Error};
+
+use super::support::*;
+
+#[test]
+fn programs_that_leave_their_buffers_are_refused() {
+    let mut harness = Harness::new();
+    let (a, b) = (harness.buffer(&[0.0; 10]), harness.buffer(&[0.0; 10]));
+    let table = harness.program.table(&[0, 5]);
+    let copy = |from: Region, to: Region, len| Elementwise {
+        kind: ElementwiseKind::Copy,
+        a: from,
+        b: from,
+        target: to,
+        len,
+    };
+    let refused = |operation: Operation| harness.load(operation, 1).unwrap_err();
+    let out = refused(copy(a.into(), Region::from(b).at(1), 10).into());
+    assert!(matches!(out, Error::Shape { .. }), "{out}");
+    let huge = refused(copy(Region::from(a).at(usize::MAX), b.into(), 2).into());
+    assert!(matches!(huge, Error::Shape { .. }), "{huge}");
+    let shared = refused(copy(a.into(), Region::from(a).at(5), 5).into());
+    assert!(matches!(shared, Error::State(_)), "{shared}");
+    let gather = GatherRows {
+        source: a.into(),
+        source_stride: 2,
+        target: b.into(),
+        target_stride: 2,
+        table,
+        rows: 2,
+        width: 2,
+    };
+    assert!(matches!(refused(gather.into()), Error::Shape { .. }));
+    let beyond = GatherRows {
+        table: table.at(1),
+        ..gather
+    };
+    assert!(matches!(refused(beyond.into()), Error::Shape { .. }));
+    let overlap = MeanSquaredError {
+        prediction: a.into(),
+        target: a.into(),
+        gradient: b.into(),
+        loss: Region::from(b).at(3),
+        len: 4,
+    };
+    assert!(matches!(refused(overlap.into()), Error::State(_)));
+    let overflow = SquaredNorm {
+        values: a.into(),
+        target: b.into(),
+        len: usize::MAX,
+    };
+    assert!(matches!(refused(overflow.into()), Error::Shape { .. }));
+}
+
+#[test]
+fn external_buffers_are_shared_and_checked() {
+    let device = CpuDevice::with_threads(1).unwrap();
+    let mut program = Program::new();
+    let values = program.buffer("values", 3, Role::External);
+    let own = program.buffer("own", 3, Role::Output);
+    program.push(
+        Section::Forward,
+        Fill {
+            target: values.into(),
+            len: 3,
+            value: 4.0,
+        },
+    );
+    let load = |external: &[(BufferId, wgpu_rnn::DeviceBuffer)]| {
+        device
+            .load(program.clone(), external)
+            .map(|_| ())
+            .unwrap_err()
+    };
+    assert!(matches!(load(&[]), Error::Shape { .. }));
+    let (short, right) = (
+        device.buffer("short", 2).unwrap(),
+        device.buffer("right", 3).unwrap(),
+    );
+    assert!(matches!(load(&[(values, short)]), Error::Shape { .. }));
+    assert!(matches!(
+        load(&[(values, right.clone()), (own, right.clone())]),
+        Error::Shape { .. }
+    ));
+    let mut plan = device
+        .load(program.clone(), &[(values, right.clone())])
+        .unwrap();
+    plan.run(Section::Forward).unwrap();
+    assert_eq!(device.read(&right, 1..3).unwrap(), [4.0, 4.0]);
+    assert_eq!(plan.bytes(), 12);
+    assert!(plan.write(own, &[0.0; 4]).is_err());
+    assert!(plan.read(own, &mut [0.0; 2]).is_err());
+    assert!(device.read(&right, 2..4).is_err());
+    assert!(device.write(&right, usize::MAX, &[0.0; 2]).is_err());
+    assert!(CpuDevice::with_threads(0).is_err());
+}
+
+/// A recurrence of two sequences of 3 and 2 steps that fits its buffers, and its harness.
+fn recurrence(builder: wgpu_rnn::RnnConfigBuilder) -> (Harness, Recurrence) {
+    use wgpu_rnn::packed::PackedLayout;
+    use wgpu_rnn::{Cell, Mode, Packing};
+    let config = builder.build().unwrap();
+    let packing = std::sync::Arc::new(Packing::new(&[3, 2]).unwrap());
+    let layout = PackedLayout::new(&config, 0).unwrap();
+    let (spec, hidden, state) = (*config.spec(), config.hidden_size(), config.state_size());
+    let (batch, tokens) = (2, 5);
+    let mut harness = Harness::new();
+    let mut zeros = |len: usize| harness.buffer(&vec![0.0; len]);
+    let gates = zeros(tokens * hidden * layout.slots);
+    let sums = spec
+        .is_whole_norm()
+        .then(|| zeros(tokens * hidden * layout.slots));
+    let (h, c) = ((batch + tokens) * state, (batch + tokens) * hidden);
+    let states = Region::from(zeros(h + c + tokens * hidden));
+    let weights = zeros(layout.len());
+    let words: Vec<u32> = packing
+        .offsets()
+        .iter()
+        .map(|&offset| offset as u32)
+        .collect();
+    let offsets_table = harness.program.table(&words);
+    let order_table = harness.program.table(&[0, 1]);
+    let operation = Recurrence {
+        spec,
+        layer: 0,
+        hidden,
+        state,
+        directions: 1,
+        batch,
+        tokens,
+        offsets_table,
+        order_table,
+        offsets: packing,
+        steps: 0..3,
+        gates: gates.into(),
+        gate_rows: tokens,
+        first_row: 0,
+        recurrent_sums: sums.map(Region::from),
+        states: StateRegions {
+            h: states,
+            recurrent_input: states,
+            mask: None,
+            c: (spec.cell == Cell::Lstm).then_some(states.at(h)),
+            second: spec.has_second_product().then_some(states.at(h + c)),
+        },
+        weights,
+        layout,
+        mode: Mode::Evaluation,
+    };
+    (harness, operation)
+}
+
+#[test]
+fn recurrences_that_do_not_fit_are_refused() {
+    use wgpu_rnn::{LayerNormKind, RnnConfig};
+    let builders = [
+        RnnConfig::elman(3, 4),
+        RnnConfig::lstm(3, 4),
+        RnnConfig::lstm(3, 4).projection(2, true),
+        RnnConfig::lstm(3, 4).layer_norm(LayerNormKind::WholeThenSum, 1e-5),
+        RnnConfig::gru(3, 4).reset(wgpu_rnn::GruReset::Before),
+    ];
+    for builder in builders {
+        let (harness, right) = recurrence(builder);
+        assert!(harness.load(right.clone(), 1).is_ok());
+        let changes: [fn(&mut Recurrence); 12] = [
+            |op| op.hidden += 1,
+            |op| op.state += 1,
+            |op| op.directions = 2,
+            |op| op.directions = 0,
+            |op| op.batch = 3,
+            |op| op.tokens = 4,
+            |op| op.steps = 0..4,
+            |op| op.gate_rows = 4,
+            |op| op.first_row = 1,
+            |op| op.gates.offset = 1,
+            |op| op.states.h.offset = usize::MAX / 2,
+            |op| op.layout.recurrent = op.layout.len(),
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut wrong = right.clone();
+            change(&mut wrong);
+            assert!(
+                harness.load(wrong, 1).is_err(),
+                "{:?}, change {index}",
+                right.spec.cell
+            );
+        }
+        let mut missing = right.clone();
+        missing.states.second = match right.states.second {
+            Some(_) => None,
+            None => Some(right.states.h),
+        };
+        assert!(harness.load(missing, 1).is_err());
+        let mut unmasked = right.clone();
+        unmasked.states.mask = Some(right.states.h);
+        assert!(harness.load(unmasked, 1).is_err());
+        // The sweep needs gradients that fit, too.
+        let short = RecurrentBackward {
+            forward: right.clone(),
+            output_gradient: Region::from(right.weights).at(right.layout.len() - 1),
+            h_gradient: right.weights.into(),
+            c_gradient: None,
+            scratch: None,
+            vector_sums: None,
+        };
+        assert!(harness.load(short, 1).is_err());
+    }
+}
