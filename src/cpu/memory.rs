@@ -190,3 +190,46 @@ impl Memory {
         Ok(work(parts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_buffers_are_lent_once() -> Result<()> {
+        let mut program = Program::new();
+        let a = program.buffer("a", 6, Role::Workspace);
+        let b = program.buffer("b", 2, Role::Workspace);
+        let memory = Memory::new(&program, &[])?;
+        let part = |buffer, offset, len| Extent::new(Region { buffer, offset }, len);
+        // Two parts of one buffer in any order, an empty one between them, and another buffer's.
+        let parts = [part(a, 4, 2), part(a, 9, 0), part(b, 0, 2), part(a, 0, 3)];
+        memory.write_parts(parts, |parts| {
+            assert_eq!(parts.each_ref().map(|part| part.len()), [2, 0, 2, 3]);
+            for (index, part) in parts.into_iter().enumerate() {
+                part.fill(1.0 + index as f32);
+            }
+        })?;
+        assert_eq!(*memory.read(a)?, [4.0, 4.0, 4.0, 0.0, 1.0, 1.0]);
+        assert_eq!(*memory.read(b)?, [3.0, 3.0]);
+        let overlap = memory.write_parts([part(a, 0, 3), part(a, 2, 2)], |_| ());
+        assert!(matches!(overlap, Err(Error::State(_))));
+        Ok(())
+    }
+
+    #[test]
+    fn a_buffer_in_use_is_an_error() -> Result<()> {
+        let mut program = Program::new();
+        let a = program.buffer("a", 1, Role::Workspace);
+        let memory = Memory::new(&program, &[])?;
+        let reading = memory.read(a)?;
+        assert!(memory.part(a.into()).is_ok(), "two may read");
+        assert_eq!(memory.write(a).map(|_| ()), Err(IN_USE));
+        drop(reading);
+        let writing = memory.write(a)?;
+        assert_eq!(memory.read(a).map(|_| ()), Err(IN_USE));
+        drop(writing);
+        assert!(memory.read(a).is_ok());
+        Ok(())
+    }
+}
