@@ -331,16 +331,19 @@ fn native_name(entry: &ParameterEntry, tensors: &Tensors) -> String {
 fn check_sizes(meaning: &Meaning, tensors: &Tensors) -> Result<(), Stop> {
     let config = &meaning.config;
     let broken = |what: String| Err(Stop::Broken(what));
-    let weights = tensors.keys().filter(|name| name.ends_with(".w_x")).count();
-    if weights != config.layer_count() * config.directions() {
+    let is_weight = |name: &str| name.starts_with("param.") && name.ends_with(".w_x");
+    let weights = || tensors.iter().filter(|(name, _)| is_weight(name));
+    let count = weights().count();
+    // The product fits: the configuration was built.
+    if count != config.layer_count() * config.directions() {
         return broken(format!(
-            "{weights} tensors of input weights for {} layers and {} directions",
+            "{count} tensors of input weights for {} layers and {} directions",
             config.layer_count(),
             config.directions()
         ));
     }
     let rows = config.spec().gates().checked_mul(config.hidden_size());
-    for (name, tensor) in tensors.iter().filter(|(name, _)| name.ends_with(".w_x")) {
+    for (name, tensor) in weights() {
         if rows.is_none_or(|rows| !tensor.shape.contains(&rows)) {
             let hidden = config.hidden_size();
             let shape = &tensor.shape;
@@ -349,7 +352,7 @@ fn check_sizes(meaning: &Meaning, tensors: &Tensors) -> Result<(), Stop> {
             ));
         }
     }
-    let state = weights.checked_mul(config.hidden_size().max(config.state_size()));
+    let state = count.checked_mul(config.hidden_size().max(config.state_size()));
     let outputs = meaning.time.checked_mul(config.output_size());
     for (what, elements) in [("states", state), ("outputs", outputs)] {
         let elements = elements.and_then(|elements| elements.checked_mul(meaning.batch));
