@@ -1,16 +1,21 @@
-// Sums over a workgroup, in a fixed order: the same bits each time.
+// The sum over a workgroup of 256 invocations, in a fixed order.
 
-var<workgroup> sh_reduce: array<vec4f, WORKGROUP>;
+var<workgroup> sh_sums: array<f32, 256>;
 
-// The sum of every thread's value, to every thread. Two barriers for each halving; WORKGROUP is a power of two.
-fn workgroup_sum(value: vec4f, thread: u32) -> vec4f {
-    sh_reduce[thread] = value;
-    workgroupBarrier(); // all values are there
-    for (var span = WORKGROUP / 2u; span > 0u; span /= 2u) {
-        if (thread < span) { sh_reduce[thread] += sh_reduce[thread + span]; }
-        workgroupBarrier(); // this halving is done before the next reads it
+// To be called by all invocations of the workgroup; all receive the sum.
+fn workgroup_sum(value: f32, local: u32) -> f32 {
+    sh_sums[local] = value;
+    // All values are there.
+    workgroupBarrier();
+    for (var stride = 128u; stride > 0u; stride = stride >> 1u) {
+        if local < stride {
+            sh_sums[local] += sh_sums[local + stride];
+        }
+        // This round's sums are complete before the next round adds them.
+        workgroupBarrier();
     }
-    let sum = sh_reduce[0];
-    workgroupBarrier(); // all have read before the next sum writes
+    let sum = sh_sums[0];
+    // All have read the sum before another call overwrites it.
+    workgroupBarrier();
     return sum;
 }

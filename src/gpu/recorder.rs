@@ -6,7 +6,7 @@ use super::context::Context;
 use super::options::GpuOptions;
 use super::pipeline::{PipelineKey, PipelineRequest};
 use super::shader::{Access, Shader};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, checked_product};
 use crate::ops::{BufferId, Program, Region, TableOffset};
 
 /// The largest uniform of a kernel, and the size of the uniform binding.
@@ -222,10 +222,16 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Words of the table; empty if they are not there.
-    pub(crate) fn words(&self, offset: TableOffset, len: usize) -> &[u32] {
-        let words = self.recording.words.get(offset.0..).unwrap_or_default();
-        words.get(..len).unwrap_or_default()
+    /// One more than the largest of `len` words of the table from `offset` on: the size of the dimension that they index.
+    pub(crate) fn table_bound(&self, what: &str, offset: TableOffset, len: usize) -> Result<usize> {
+        self.check_table(what, offset, len, usize::MAX)?;
+        let words = self.recording.words.iter().skip(offset.0).take(len);
+        Ok(words.max().map_or(0, |&word| word as usize + 1))
+    }
+
+    /// The product of `factors` as a number of elements.
+    pub(crate) fn count(&self, what: &'static str, factors: &[usize]) -> Result<usize> {
+        checked_product(what, factors)
     }
 
     /// Workgroups for `elements` at `each` a workgroup, spread over x and y because a dimension has few: the shader

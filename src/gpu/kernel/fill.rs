@@ -1,13 +1,10 @@
 //! [`Fill`] on the GPU: one invocation an element.
 
 use crate::error::Result;
-use crate::gpu::kernel::lib;
+use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
 use crate::ops::Fill;
-
-/// Invocations of a workgroup; `@workgroup_size` in the shader.
-const WORKGROUP: usize = 256;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -38,7 +35,7 @@ pub(crate) fn record(op: &Fill, recorder: &mut Recorder<'_>) -> Result<()> {
         }),
         step: None,
         bindings: &[Binding::ReadWrite(op.target.buffer)],
-        workgroups: recorder.linear(op.len, WORKGROUP)?,
+        workgroups: recorder.linear(op.len, LINEAR)?,
         cost: op.len as u64,
     })
 }

@@ -145,12 +145,7 @@ fn check(op: &Gemm, recorder: &Recorder<'_>) -> Result<()> {
             recorder.check(what, matrix.region, elements)
         }
     };
-    // The size of a mapped dimension is one more than the largest index in the table.
-    let mapped = |table: crate::ops::TableOffset, len: usize| {
-        recorder.check_table("a mapped product", table, len, u32::MAX as usize)?;
-        let words = recorder.words(table, len);
-        Ok::<_, crate::Error>(words.iter().max().map_or(0, |&word| word as usize + 1))
-    };
+    let mapped = |table, len| recorder.table_bound("a mapped product", table, len);
     let (mut a, mut c_rows) = ([op.m, op.k], op.m);
     match op.map {
         None => {}

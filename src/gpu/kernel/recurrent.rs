@@ -235,7 +235,7 @@ pub(super) fn shader(op: &Recurrence, kernel: &str, main: &str, bindings: &[Acce
         module!("lib/activation.wgsl"),
         super::lib::STEP,
         module!("lib/recurrent.wgsl"),
-        module!("lib/reduce.wgsl"),
+        module!("lib/reduce_vector.wgsl"),
     ];
     modules.extend(of_cell);
     modules.push(main);
