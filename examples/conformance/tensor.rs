@@ -91,13 +91,16 @@ impl Axes {
             for letter in axis.trim().chars().rev() {
                 let size = sizes.iter().find(|(name, _)| *name == letter);
                 let &(_, size) = size.ok_or_else(|| unsupported("an unknown axis"))?;
-                if strides.insert(letter, stride * product).is_some() {
+                if strides
+                    .insert(letter, usize::saturating_mul(stride, product))
+                    .is_some()
+                {
                     return Err(unsupported("an axis appears twice"));
                 }
-                product *= size;
+                product = usize::saturating_mul(product, size);
             }
             shape.push(product);
-            stride *= product;
+            stride = usize::saturating_mul(stride, product);
         }
         shape.reverse();
         for (letter, size) in sizes {
