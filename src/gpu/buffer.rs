@@ -18,7 +18,8 @@ const SMALLEST: u64 = 16;
 /// A range of a `wgpu` buffer, with the device that it belongs to.
 #[derive(Debug, Clone)]
 pub struct BufferSlice {
-    device: wgpu::Device,
+    /// Of the device.
+    owner: u64,
     buffer: wgpu::Buffer,
     /// In bytes.
     offset: u64,
@@ -62,7 +63,7 @@ impl BufferSlice {
                 error => error,
             })?;
         Ok(Self {
-            device: context.device.clone(),
+            owner: context.id,
             buffer,
             offset: 0,
             size,
@@ -97,7 +98,7 @@ impl BufferSlice {
         require_usage(buffer, wgpu::BufferUsages::STORAGE)?;
         check_size(context, "imported buffer", len)?;
         Ok(Self {
-            device: context.device.clone(),
+            owner: context.id,
             buffer: buffer.clone(),
             offset,
             size,
@@ -160,7 +161,7 @@ pub(crate) fn slice_of<'a>(
     what: &str,
 ) -> Result<&'a BufferSlice> {
     match &buffer.storage {
-        Storage::Gpu(slice) if slice.device == context.device => Ok(slice),
+        Storage::Gpu(slice) if slice.owner == context.id => Ok(slice),
         _ => Err(Error::ForeignBuffer(what.to_owned())),
     }
 }
