@@ -171,6 +171,11 @@ impl GpuDevice {
         GpuPlan::load(&self.context, program, external)
     }
 
+    #[cfg(test)]
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     fn slice<'a>(&self, buffer: &'a DeviceBuffer) -> Result<&'a BufferSlice> {
         self.context.check_lost()?;
         buffer::slice_of(&self.context, buffer, "argument")

@@ -33,7 +33,6 @@ pub(crate) mod lib {
     /// `workgroup_sum`: over 256 invocations.
     pub(crate) const REDUCE: &str = include_str!("../../../shaders/lib/reduce.wgsl");
     /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
-    #[expect(dead_code, reason = "for the recurrent kernels")]
     pub(crate) const STEP: &str = include_str!("../../../shaders/lib/step.wgsl");
     /// The twin of [`crate::random`].
     pub(crate) const RANDOM: &str = include_str!("../../../shaders/lib/random.wgsl");
