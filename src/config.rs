@@ -624,6 +624,7 @@ impl RnnConfig {
             }
             (LayerNormKind::WholeThenSum, _) if spec.peephole.is_some() => refuse("`peephole`"),
             (LayerNormKind::WholeThenSum, _) if spec.projection.is_some() => refuse("`projection`"),
+            (LayerNormKind::WholeThenSum, _) if spec.coupled.is_some() => refuse("`coupled`"),
             (LayerNormKind::WholeThenSum, _) => Ok(()),
         }
     }

@@ -702,7 +702,7 @@ pub struct RecurrentBackward {
     pub h_gradient: Region,
     /// LSTM: likewise for the cell state, `[directions, batch, hidden]`. In the same buffer as `h_gradient`.
     pub c_gradient: Option<Region>,
-    /// Cells of several stages: `[directions, batch, hidden]` of scratch space in the same buffer.
+    /// Cells of several stages: `[2, directions, batch, hidden]` of scratch space in the same buffer.
     pub scratch: Option<Region>,
     /// `[directions, batch, layout.vectors_len()]`, added to; in the same buffer as `h_gradient`.
     pub vector_sums: Option<Region>,

@@ -1,5 +1,157 @@
-//! The fast CPU device.
+//! The fast CPU device: the same operations as the GPU's, on the `gemm` crate and rayon.
+//!
+//! A plan walks a section's list of [`Operation`]s in order; threads are used inside an operation, never across two. Every
+//! sum has a fixed order that depends on the sizes alone, so results are bit for bit the same from run to run and with
+//! any number of threads.
+//!
+//! | file | what |
+//! |---|---|
+//! | `memory` | the buffers: who may touch them, and lending parts of one buffer as separate slices |
+//! | `plan` | a loaded program: checked once, then run |
+//! | `access` | what an operation touches, checked when a program is loaded |
+//! | `matrix_product` | the `gemm` crate behind bounds checks |
+//! | the others | one operation each, named as in [`crate::ops`] |
+//!
+//! [`Operation`]: crate::ops::Operation
 
-/// The CPU device.
-#[derive(Debug)]
-pub struct CpuDevice;
+mod access;
+mod adam;
+mod column_sums;
+mod dropout_rows;
+mod elementwise;
+mod fill;
+mod gather_rows;
+mod gemm;
+mod layer_norm_rows;
+mod layer_norm_rows_backward;
+mod matrix_product;
+mod mean_squared_error;
+mod memory;
+mod merge_directions;
+mod parallel;
+mod plan;
+mod squared_norm;
+mod strided_copies;
+
+use std::ops::Range;
+use std::sync::{Arc, RwLock};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::device::{Device, DeviceBuffer, Plan, Storage};
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Program};
+
+pub use plan::CpuPlan;
+
+/// The CPU as a device: buffers in main memory, operations on all cores.
+///
+/// ```
+/// use wgpu_rnn::Device;
+/// let device = wgpu_rnn::cpu::CpuDevice::with_threads(2)?;
+/// let buffer = device.buffer("numbers", 4)?;
+/// device.write(&buffer, 1, &[1.0, 2.0])?;
+/// assert_eq!(device.read(&buffer, 0..4)?, [0.0, 1.0, 2.0, 0.0]);
+/// # Ok::<(), wgpu_rnn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct CpuDevice {
+    threads: Threads,
+}
+
+/// Where the work is done.
+#[derive(Debug, Clone)]
+enum Threads {
+    /// rayon's global pool.
+    Global,
+    /// A pool that this device and its plans share.
+    Own(Arc<ThreadPool>),
+}
+
+impl Threads {
+    /// Runs `work` on a thread of the pool, so that what it splits off stays within the pool.
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self {
+            Self::Global => rayon::scope(|_| work()),
+            Self::Own(pool) => pool.install(work),
+        }
+    }
+}
+
+impl CpuDevice {
+    /// The CPU with rayon's global thread pool.
+    ///
+    /// # Errors
+    /// None at present; the signature is that of the other devices.
+    pub fn new() -> Result<Self> {
+        let device = Self {
+            threads: Threads::Global,
+        };
+        log::info!("CPU device: {}", device.name());
+        Ok(device)
+    }
+
+    /// The CPU with `threads` threads of its own.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for no thread, [`Error::Device`] if the system starts none.
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        if threads == 0 {
+            return Err(Error::option("threads", "must be at least 1"));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("wgpu-rnn-cpu-{index}"))
+            .build()
+            .map_err(|error| Error::Device(format!("{threads} threads: {error}")))?;
+        let device = Self {
+            threads: Threads::Own(Arc::new(pool)),
+        };
+        log::info!("CPU device: {}", device.name());
+        Ok(device)
+    }
+
+    /// Number of threads that work on an operation.
+    pub fn threads(&self) -> usize {
+        match &self.threads {
+            Threads::Global => rayon::current_num_threads(),
+            Threads::Own(pool) => pool.current_num_threads(),
+        }
+    }
+}
+
+impl Device for CpuDevice {
+    fn name(&self) -> String {
+        match self.threads() {
+            1 => "CPU, 1 thread".to_owned(),
+            threads => format!("CPU, {threads} threads"),
+        }
+    }
+
+    fn buffer(&self, label: &str, len: usize) -> Result<DeviceBuffer> {
+        let zeros = memory::zeros(label, len)?;
+        let storage = Storage::Cpu(Arc::new(RwLock::new(zeros)));
+        Ok(DeviceBuffer::new(storage, len))
+    }
+
+    fn write(&self, buffer: &DeviceBuffer, offset: usize, values: &[f32]) -> Result<()> {
+        let range = offset..offset.saturating_add(values.len());
+        buffer.check(&range, values.len())?;
+        memory::write(memory::shared(buffer, "written")?)?[range].copy_from_slice(values);
+        Ok(())
+    }
+
+    fn read(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>> {
+        buffer.check(&range, range.len())?;
+        Ok(memory::read(memory::shared(buffer, "read")?)?[range].to_vec())
+    }
+
+    fn load(
+        &self,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<Box<dyn Plan>> {
+        let plan = CpuPlan::new(self.threads.clone(), program, external)?;
+        Ok(Box::new(plan))
+    }
+}

@@ -1,9 +1,26 @@
-//! The wgpu device.
+//! The wgpu device: Vulkan, Metal, DX12, GL and WebGPU.
+//!
+//! A [`Program`](crate::ops::Program) is *recorded* once, when it is loaded: each operation becomes dispatches held as
+//! data, all their parameters go into one uniform buffer, all bind groups and pipelines are made. Running a section then
+//! only replays dispatches into command encoders: [`GpuPlan::run`](crate::device::Plan::run) submits them,
+//! [`GpuPlan::record`] writes them into an encoder of the caller's.
+//!
+//! Nothing beyond WebGPU's default limits and no optional feature is needed: see [`REQUIRED_FEATURES`] and
+//! [`required_limits`].
 
-/// A range of a `wgpu` buffer.
-#[derive(Debug, Clone)]
-pub struct BufferSlice;
+mod adapter;
+mod buffer;
+mod context;
+mod device;
+mod kernel;
+mod options;
+mod pipeline;
+mod plan;
+mod recorder;
+pub mod shader;
 
-/// The GPU device.
-#[derive(Debug)]
-pub struct GpuDevice;
+pub use adapter::list_adapters;
+pub use buffer::BufferSlice;
+pub use device::{GpuDevice, REQUIRED_FEATURES, required_limits};
+pub use options::{GpuOptions, LimitsChoice, Strategy};
+pub use plan::GpuPlan;

@@ -466,7 +466,7 @@ impl CarryOffsets {
             Cell::Lstm => sequences * config.hidden_size(),
             _ => 0,
         };
-        let vectors_at = scratch + sequences * config.hidden_size();
+        let vectors_at = scratch + 2 * sequences * config.hidden_size();
         Self {
             c,
             scratch,

@@ -1,0 +1,16 @@
+// GRU, reset after the product: n = act(x W + b + r * (h U + b')). Slots r, z, n, q; q = h U + b'.
+
+fn recurrent_unit(site: Site, sum: Gates) {
+    let at = p.gates + site.gate;
+    let argument = gates[at] + sum;
+    gates[at] = argument;
+    store_h(site, gru_forward(site.direction, argument, old_h(site)));
+}
+
+fn state_gradient_unit(site: Site, d_h: f32) {
+    let d_new = take_h_gradient(site, d_h);
+    let at = p.gates + site.gate;
+    let d = gru_backward(site.direction, gates[at], old_h(site), d_new);
+    gates[at] = d.argument;
+    carry[d_h_place(site)] += d.old;
+}

@@ -1,0 +1,315 @@
+// What both recurrent kernels share: sizes, places, activations of a direction, zoneout.
+//
+// A workgroup works on a tile of four sequences (neighbours in sorted order, so of similar length) of one direction. Four,
+// because the four sequences' inputs to a product are one vec4 load, which each thread multiplies with its own
+// unit's weights.
+
+const TILE: u32 = 4u;
+
+override WORKGROUP: u32 = 64;
+// One dispatch for all steps of the tile (the workgroup owns all units), or one for each phase of each step.
+override PERSISTENT: bool = false;
+override PHASE: u32 = 0;
+
+// The cell's variant, from CellSpec.
+override HAS_NORM: bool = false;
+override HAS_SECOND: bool = false;
+override PROJECTION: bool = false;
+override WHOLE_NORM: bool = false;
+override PEEPHOLE: u32 = 0; // 0 none, 1 the output gate sees the new cell state, 2 the old one
+override COUPLED: u32 = 0; // 0 none, 1 forget from input, 2 input from forget
+override TAKE_NEW: bool = false;
+override CLIP_GATES: bool = false;
+override CLIP_CELL: bool = false;
+override CLIP_HIDDEN: bool = false;
+override CLIP_PROJECTION: bool = false;
+override ZONEOUT_HIDDEN: bool = false;
+override ZONEOUT_CELL: bool = false;
+override SAMPLED: bool = false;
+override MASKED: bool = false;
+// Activations of the two directions, as overrides so that the switch is decided when the pipeline is made.
+override GATE_0: u32 = 0;
+override GATE_1: u32 = 0;
+override CANDIDATE_0: u32 = 1;
+override CANDIDATE_1: u32 = 1;
+override HIDDEN_0: u32 = 1;
+override HIDDEN_1: u32 = 1;
+
+struct Parameters {
+    hidden: u32,
+    state: u32,
+    batch: u32,
+    tokens: u32,
+    // Steps of this dispatch.
+    first_step: u32,
+    last_step: u32,
+    // The gate buffer's window.
+    first_row: u32,
+    gate_rows: u32,
+    // Places in the table.
+    offsets: u32,
+    order: u32,
+    // Elements of a direction's packed weights, and places of the parts in it.
+    weights_stride: u32,
+    recurrent: u32,
+    second: u32,
+    second_inputs: u32,
+    second_outputs: u32,
+    peephole: u32,
+    norm_recurrent: u32,
+    norm_cell_weight: u32,
+    norm_cell_bias: u32,
+    norm_gates: u32,
+    gate_bias: u32,
+    projection_bias: u32,
+    vectors: u32,
+    vectors_len: u32,
+    // Places in the state buffer.
+    h: u32,
+    recurrent_input: u32,
+    mask: u32,
+    c: u32,
+    second_rows: u32,
+    // Places in the gate buffers, in Gates.
+    gates: u32,
+    recurrent_sums: u32,
+    // Places in the backward's carry, and of the output's gradient.
+    d_h: u32,
+    d_c: u32,
+    scratch: u32,
+    scratch_second: u32,
+    vector_sums: u32,
+    d_output: u32,
+    layer: u32,
+    epsilon: f32,
+    clip_gates: f32,
+    clip_cell: f32,
+    clip_hidden: f32,
+    clip_projection: f32,
+    zoneout_hidden: f32,
+    zoneout_cell: f32,
+    // alpha, beta of gate, candidate, hidden for direction 0, then 1.
+    activations: array<vec4f, 6>,
+}
+
+// A tile of four sequences of a direction.
+struct Tile {
+    direction: u32,
+    first: u32,
+}
+
+// One unit of one sequence at one step.
+struct Site {
+    direction: u32,
+    sequence: u32,
+    step: u32,
+    unit: u32,
+    // Row of the batch, in processing order.
+    row: u32,
+    // The unit's place in the gate buffers, relative to their start.
+    gate: u32,
+    // State rows before and after the step, the direction included.
+    previous: u32,
+    next: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Parameters;
+// [directions, packed weights], seen as gates (recurrent weights)
+@group(1) @binding(0) var<storage, read> weights: array<Gates>;
+// The same, seen as numbers (second matrix, vectors)
+@group(1) @binding(1) var<storage, read> vectors: array<f32>;
+@group(1) @binding(2) var<storage, read> table: array<u32>;
+// [directions, gate_rows, hidden]
+@group(1) @binding(3) var<storage, read_write> gates: array<Gates>;
+// [directions, gate_rows, hidden]; bound to the same buffer as gates where there is no whole-row normalisation
+@group(1) @binding(4) var<storage, read_write> recurrent_sums: array<Gates>;
+// h, recurrent input, mask, c, second
+@group(1) @binding(5) var<storage, read_write> states: array<f32>;
+
+// The backward's: gradients of h and c of the running states, scratch, sums of vector gradients
+@group(1) @binding(6) var<storage, read_write> carry: array<f32>;
+// [directions, tokens, state]: gradient of the state rows
+@group(1) @binding(7) var<storage, read_write> d_output: array<f32>;
+
+fn row_offset(step: u32) -> u32 { return table[p.offsets + step]; }
+
+// Sequences still running at a step.
+fn running(step: u32) -> u32 { return row_offset(step + 1u) - row_offset(step); }
+
+// The state row that a sequence's step starts from, without the direction.
+fn previous_row(sequence: u32, step: u32) -> u32 {
+    if (step == 0u) { return sequence; }
+    return p.batch + row_offset(step - 1u) + sequence;
+}
+
+fn site_at(tile: Tile, lane: u32, step: u32, unit: u32) -> Site {
+    let sequence = tile.first + lane;
+    let row = row_offset(step) + sequence;
+    let states_of_direction = tile.direction * (p.batch + p.tokens);
+    return Site(
+        tile.direction,
+        sequence,
+        step,
+        unit,
+        row,
+        (tile.direction * p.gate_rows + row - p.first_row) * p.hidden + unit,
+        states_of_direction + previous_row(sequence, step),
+        states_of_direction + p.batch + row,
+    );
+}
+
+// Element `index` of a part of the direction's vectors.
+fn vector_at(direction: u32, part: u32, index: u32) -> f32 {
+    return vectors[direction * p.weights_stride + part + index];
+}
+
+// The four slots of a unit in a part of the direction's vectors.
+fn slots_at(direction: u32, part: u32, unit: u32) -> vec4f {
+    let at = direction * p.weights_stride + part + 4u * unit;
+    return vec4f(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+}
+
+fn gate_activation(direction: u32, x: f32) -> f32 {
+    return activate(select(GATE_0, GATE_1, direction == 1u), p.activations[3u * direction].xy, x);
+}
+
+fn gate_derivative(direction: u32, x: f32, y: f32) -> f32 {
+    return activate_derivative(select(GATE_0, GATE_1, direction == 1u), p.activations[3u * direction].xy, x, y);
+}
+
+fn candidate_activation(direction: u32, x: f32) -> f32 {
+    return activate(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), p.activations[3u * direction + 1u].xy, x);
+}
+
+fn candidate_derivative(direction: u32, x: f32, y: f32) -> f32 {
+    return activate_derivative(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), p.activations[3u * direction + 1u].xy, x, y);
+}
+
+fn hidden_activation(direction: u32, x: f32) -> f32 {
+    return activate(select(HIDDEN_0, HIDDEN_1, direction == 1u), p.activations[3u * direction + 2u].xy, x);
+}
+
+fn hidden_derivative(direction: u32, x: f32, y: f32) -> f32 {
+    return activate_derivative(select(HIDDEN_0, HIDDEN_1, direction == 1u), p.activations[3u * direction + 2u].xy, x, y);
+}
+
+// A pre-activation as its activation sees it, and whether the derivative passes.
+fn clipped(x: f32) -> f32 {
+    if (CLIP_GATES) { return bounded(x, p.clip_gates); }
+    return x;
+}
+
+fn clip_passes(x: f32) -> f32 {
+    if (CLIP_GATES) { return passes(x, p.clip_gates); }
+    return 1.0;
+}
+
+// A gate from its argument; `gate_slope` is its derivative with respect to that argument.
+fn gate_value(direction: u32, argument: f32) -> f32 { return gate_activation(direction, clipped(argument)); }
+
+fn gate_slope(direction: u32, argument: f32, value: f32) -> f32 {
+    return gate_derivative(direction, clipped(argument), value) * clip_passes(argument);
+}
+
+fn candidate_value(direction: u32, argument: f32) -> f32 { return candidate_activation(direction, clipped(argument)); }
+
+fn candidate_slope(direction: u32, argument: f32, value: f32) -> f32 {
+    return candidate_derivative(direction, clipped(argument), value) * clip_passes(argument);
+}
+
+// Zoneout: the share of the new value; drawn, or its expectation.
+fn zoneout_share(site: Site, purpose: u32, probability: f32) -> f32 {
+    if (!SAMPLED) { return 1.0 - probability; }
+    let place = (p.layer << 4u) | (site.direction << 3u) | purpose;
+    let drawn = random_uniform(vec2u(table[0], table[1]), place, table[p.order + site.sequence], site.step, site.unit);
+    return select(1.0, 0.0, drawn < probability);
+}
+
+fn hidden_share(site: Site) -> f32 {
+    if (ZONEOUT_HIDDEN) { return zoneout_share(site, 3u, p.zoneout_hidden); }
+    return 1.0;
+}
+
+fn cell_share(site: Site) -> f32 {
+    if (ZONEOUT_CELL) { return zoneout_share(site, 4u, p.zoneout_cell); }
+    return 1.0;
+}
+
+// The mix of old and new; written so that a share of 1 gives the new value exactly, whatever the old one is.
+fn zoned(share: f32, old: f32, new_value: f32) -> f32 {
+    if (share == 1.0) { return new_value; }
+    return (1.0 - share) * old + share * new_value;
+}
+
+fn old_h(site: Site) -> f32 { return states[p.h + site.previous * p.state + site.unit]; }
+
+fn old_c(site: Site) -> f32 { return states[p.c + site.previous * p.hidden + site.unit]; }
+
+// The state as the recurrent product sees it.
+fn old_input(site: Site) -> f32 { return states[p.recurrent_input + site.previous * p.state + site.unit]; }
+
+fn input_mask(site: Site) -> f32 {
+    if (MASKED) { return states[p.mask + (site.direction * p.batch + site.sequence) * p.state + site.unit]; }
+    return 1.0;
+}
+
+fn second_place(site: Site, unit: u32) -> u32 {
+    return p.second_rows + (site.direction * p.tokens + site.row) * p.hidden + unit;
+}
+
+// Writes a unit's new state, zoned and, for the recurrent product, masked.
+fn store_h(site: Site, new_h: f32) {
+    var h = new_h;
+    if (ZONEOUT_HIDDEN) { h = zoned(hidden_share(site), old_h(site), new_h); }
+    let at = site.next * p.state + site.unit;
+    states[p.h + at] = h;
+    if (MASKED) { states[p.recurrent_input + at] = h * input_mask(site); }
+}
+
+fn store_c(site: Site, new_c: f32) {
+    var c = new_c;
+    if (ZONEOUT_CELL) { c = zoned(cell_share(site), old_c(site), new_c); }
+    states[p.c + site.next * p.hidden + site.unit] = c;
+}
+
+// Places in the carry.
+fn d_h_place(site: Site) -> u32 { return p.d_h + (site.direction * p.batch + site.sequence) * p.state + site.unit; }
+
+fn d_c_place(site: Site) -> u32 { return p.d_c + (site.direction * p.batch + site.sequence) * p.hidden + site.unit; }
+
+fn scratch_place(site: Site) -> u32 { return p.scratch + (site.direction * p.batch + site.sequence) * p.hidden + site.unit; }
+
+fn scratch_second_place(site: Site) -> u32 {
+    return p.scratch_second + (site.direction * p.batch + site.sequence) * p.hidden + site.unit;
+}
+
+fn d_output_place(site: Site) -> u32 { return p.d_output + (site.direction * p.tokens + site.row) * p.state + site.unit; }
+
+// From the gradient of the zoned state to that of the new one; the old state's share stays in the carry.
+fn take_h_gradient(site: Site, d_h: f32) -> f32 {
+    let share = hidden_share(site);
+    carry[d_h_place(site)] = (1.0 - share) * d_h;
+    return share * d_h;
+}
+
+// Likewise for the cell state, whose gradient comes from the carry.
+fn take_c_gradient(site: Site) -> f32 {
+    let at = d_c_place(site);
+    let d_c = carry[at];
+    let share = cell_share(site);
+    carry[at] = (1.0 - share) * d_c;
+    return share * d_c;
+}
+
+// Adds to the sequence's sum of the gradient of element `index` of a part of the vectors.
+fn add_vector_gradient(site: Site, part: u32, index: u32, gradient: f32) {
+    let sequence = site.direction * p.batch + site.sequence;
+    carry[p.vector_sums + sequence * p.vectors_len + part - p.vectors + index] += gradient;
+}
+
+// For the four slots of a unit.
+fn add_slot_gradients(site: Site, part: u32, gradient: vec4f) {
+    for (var slot = 0u; slot < 4u; slot++) {
+        add_vector_gradient(site, part, 4u * site.unit + slot, gradient[slot]);
+    }
+}

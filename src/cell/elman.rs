@@ -1,0 +1,11 @@
+//! The Elman cell.
+
+use super::activation::activate;
+use super::real::{Real, clip};
+use crate::config::{Activations, CellSpec};
+
+/// `h' = act(clip(pre))`, with the `candidate` activation.
+#[inline]
+pub fn elman_unit<T: Real>(spec: &CellSpec, activations: &Activations, pre: T) -> T {
+    activate(activations.candidate, clip(pre, spec.clip.gates))
+}

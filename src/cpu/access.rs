@@ -1,0 +1,135 @@
+//! What an operation touches: collected when a program is loaded, so that a program that would leave its buffers is
+//! refused before it runs.
+
+use crate::error::{Error, Result};
+use crate::ops::{Matrix, Program, Region, TableOffset};
+
+/// Collects the accesses of one operation and checks each against the program.
+#[derive(Debug)]
+pub(super) struct Accesses<'a> {
+    program: &'a Program,
+    list: Vec<Access>,
+}
+
+#[derive(Debug)]
+struct Access {
+    region: Region,
+    len: usize,
+    write: bool,
+}
+
+impl<'a> Accesses<'a> {
+    pub(super) fn new(program: &'a Program) -> Self {
+        let list = Vec::new();
+        Self { program, list }
+    }
+
+    /// The operation reads `len` elements.
+    pub(super) fn read(&mut self, region: Region, len: usize) -> Result<()> {
+        self.push(region, len, false)
+    }
+
+    /// The operation writes, or reads and writes, `len` elements.
+    pub(super) fn write(&mut self, region: Region, len: usize) -> Result<()> {
+        self.push(region, len, true)
+    }
+
+    /// Like [`read`](Self::read), if there is a region.
+    pub(super) fn read_optional(&mut self, region: Option<Region>, len: usize) -> Result<()> {
+        region.map_or(Ok(()), |region| self.read(region, len))
+    }
+
+    /// Like [`write`](Self::write), if there is a region.
+    pub(super) fn write_optional(&mut self, region: Option<Region>, len: usize) -> Result<()> {
+        region.map_or(Ok(()), |region| self.write(region, len))
+    }
+
+    fn push(&mut self, region: Region, len: usize, write: bool) -> Result<()> {
+        let Some(spec) = self.program.buffers().get(region.buffer.0) else {
+            let count = self.program.buffers().len();
+            return Err(Error::shape(
+                "buffer of an operation",
+                format!("one of {count} buffers"),
+                region.buffer.0,
+            ));
+        };
+        if region.offset.saturating_add(len) > spec.len && len > 0 {
+            return Err(Error::shape(
+                format!("operation on buffer `{}`", spec.label),
+                format!("elements within 0..{}", spec.len),
+                format!("{len} elements from {}", region.offset),
+            ));
+        }
+        if len > 0 {
+            self.list.push(Access { region, len, write });
+        }
+        Ok(())
+    }
+
+    /// `len` words of the table.
+    pub(super) fn words(&self, table: TableOffset, len: usize) -> Result<&'a [u32]> {
+        let words = self.program.words();
+        words
+            .get(table.0..)
+            .and_then(|words| words.get(..len))
+            .ok_or_else(|| {
+                Error::shape(
+                    "table of an operation",
+                    format!("words within 0..{}", words.len()),
+                    format!("{len} words from {}", table.0),
+                )
+            })
+    }
+
+    /// `len` words of the table, and one more than the largest: how many rows they reach over.
+    pub(super) fn rows_reached(&self, table: TableOffset, len: usize) -> Result<usize> {
+        let words = self.words(table, len)?;
+        Ok(words.iter().max().map_or(0, |&row| row as usize + 1))
+    }
+
+    /// No buffer may be both read and written, nor one element written through two regions.
+    pub(super) fn finish(self) -> Result<()> {
+        for (index, access) in self.list.iter().enumerate() {
+            for other in &self.list[..index] {
+                if access.region.buffer != other.region.buffer || !(access.write || other.write) {
+                    continue;
+                }
+                if !(access.write && other.write) {
+                    return Err(Error::State("an operation reads and writes one buffer"));
+                }
+                let (a, b) = (access.region.offset, other.region.offset);
+                if a < b + other.len && b < a + access.len {
+                    return Err(Error::State("two regions that an operation writes overlap"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Elements of a product of sizes; too large a product fits no buffer.
+pub(super) fn elements(sizes: &[usize]) -> usize {
+    sizes
+        .iter()
+        .fold(1, |product: usize, &size| product.saturating_mul(size))
+}
+
+/// Elements from the first of `rows` rows to the end of the last, `stride` apart and `width` wide.
+pub(super) fn strided(rows: usize, stride: usize, width: usize) -> usize {
+    if rows == 0 || width == 0 {
+        return 0;
+    }
+    elements(&[rows - 1, stride]).saturating_add(width)
+}
+
+/// Elements from the first to the last of a matrix.
+pub(super) fn matrix(matrix: &Matrix, rows: usize, columns: usize) -> usize {
+    match columns {
+        0 => 0,
+        _ => strided(
+            rows,
+            matrix.strides[0],
+            elements(&[columns - 1, matrix.strides[1]]).saturating_add(1),
+        ),
+    }
+}

@@ -1,0 +1,160 @@
+//! A program loaded onto the CPU: checked once, then interpreted.
+
+use crate::cpu::Threads;
+use crate::cpu::access::Accesses;
+use crate::cpu::memory::{Memory, zeros};
+use crate::device::{DeviceBuffer, Plan};
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
+
+/// An operation on the CPU.
+pub(super) trait Run {
+    /// Names everything that [`run`](Self::run) touches.
+    fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()>;
+
+    /// Elements of scratch space that it needs.
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    /// Does it. The accesses have been checked.
+    fn run(&self, context: Context<'_>) -> Result<()>;
+}
+
+/// What an operation works with.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) memory: &'a Memory,
+    pub(super) words: &'a [u32],
+    pub(super) seed: u64,
+    /// At least as much as the operation asked for, of any content.
+    pub(super) scratch: &'a mut [f32],
+}
+
+impl<'a> Context<'a> {
+    /// `len` words of the table.
+    pub(super) fn words(&self, table: TableOffset, len: usize) -> &'a [u32] {
+        &self.words[table.0..table.0 + len]
+    }
+}
+
+fn implementation(operation: &Operation) -> &dyn Run {
+    match operation {
+        Operation::Fill(op) => op,
+        Operation::Elementwise(op) => op,
+        Operation::StridedCopies(op) => op,
+        Operation::GatherRows(op) => op,
+        Operation::Gemm(op) => op,
+        Operation::ColumnSums(op) => op,
+        Operation::LayerNormRows(op) => op,
+        Operation::LayerNormRowsBackward(op) => op,
+        Operation::MergeDirections(op) => op,
+        Operation::SplitDirections(op) => op,
+        Operation::DropoutRows(op) => op,
+        Operation::RecurrentForward(_) => &NotYet,
+        Operation::RecurrentBackward(_) => &NotYet,
+        Operation::MeanSquaredError(op) => op,
+        Operation::SquaredNorm(op) => op,
+        Operation::Adam(op) => op,
+    }
+}
+
+struct NotYet;
+impl Run for NotYet {
+    fn accesses(&self, _: &mut Accesses<'_>) -> Result<()> {
+        Err(Error::State("recurrent operations are still missing"))
+    }
+    fn run(&self, _: Context<'_>) -> Result<()> {
+        Err(Error::State("recurrent operations are still missing"))
+    }
+}
+
+/// A program on the CPU.
+#[derive(Debug)]
+pub struct CpuPlan {
+    threads: Threads,
+    program: Program,
+    memory: Memory,
+    scratch: Vec<f32>,
+    seed: u64,
+}
+
+impl CpuPlan {
+    pub(super) fn new(
+        threads: Threads,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<Self> {
+        let mut scratch = 0;
+        for section in Section::ALL {
+            for operation in program.section(section) {
+                let operation = implementation(operation);
+                let mut accesses = Accesses::new(&program);
+                operation.accesses(&mut accesses)?;
+                accesses.finish()?;
+                scratch = scratch.max(operation.scratch());
+            }
+        }
+        let memory = Memory::new(&program, external)?;
+        let words = program.words();
+        Ok(Self {
+            threads,
+            memory,
+            scratch: zeros("scratch", scratch)?,
+            // A program may bring a seed of its own in its table.
+            seed: words.first().map_or(0, |&low| u64::from(low))
+                | words.get(1).map_or(0, |&high| u64::from(high) << 32),
+            program,
+        })
+    }
+
+    fn interpret(&mut self, section: Section) -> Result<()> {
+        for operation in self.program.section(section) {
+            implementation(operation).run(Context {
+                memory: &self.memory,
+                words: self.program.words(),
+                seed: self.seed,
+                scratch: &mut self.scratch,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan for CpuPlan {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn set_seed(&mut self, seed: u64) -> Result<()> {
+        self.seed = seed;
+        Ok(())
+    }
+
+    fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<()> {
+        self.program.check_len(buffer, values.len())?;
+        self.memory.write(buffer)?[..values.len()].copy_from_slice(values);
+        Ok(())
+    }
+
+    fn run(&mut self, section: Section) -> Result<()> {
+        if self.program.section(section).is_empty() {
+            return Ok(());
+        }
+        let threads = self.threads.clone();
+        threads.run(|| self.interpret(section))
+    }
+
+    fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
+        self.program.check_len(buffer, values.len())?;
+        values.copy_from_slice(&self.memory.read(buffer)?[..values.len()]);
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        let own = self.program.buffers().iter();
+        let own = own.filter(|spec| spec.role != Role::External);
+        let elements: usize = own.map(|spec| spec.len.max(1)).sum();
+        4 * (elements + self.scratch.len()) as u64
+    }
+}

@@ -1,0 +1,305 @@
+//! Ranges of `wgpu` buffers, and the way of their elements from and to the host.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use super::context::{Context, lock};
+use crate::device::{DeviceBuffer, Storage};
+use crate::error::{Error, Result};
+
+/// The alignment of an imported range: WebGPU's default for a storage binding.
+const IMPORT_ALIGNMENT: u64 = 256;
+/// The smallest buffer: an empty one still has to be bound.
+const SMALLEST: u64 = 16;
+
+/// A range of a `wgpu` buffer, with the device that it belongs to.
+#[derive(Debug, Clone)]
+pub struct BufferSlice {
+    device: wgpu::Device,
+    buffer: wgpu::Buffer,
+    /// In bytes.
+    offset: u64,
+    /// In bytes, at least 4.
+    size: u64,
+}
+
+impl BufferSlice {
+    /// The buffer.
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+
+    /// First byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes; a little more than the elements need if there are none.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(crate) fn create(context: &Context, label: &str, len: usize) -> Result<Self> {
+        let size = check_size(context, label, len)?;
+        let buffer = context
+            .scoped(|| {
+                context.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size,
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_SRC
+                        | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })
+            .map_err(|error| match error {
+                Error::OutOfMemory(_) => {
+                    Error::OutOfMemory(format!("buffer `{label}` of {size} bytes"))
+                }
+                error => error,
+            })?;
+        Ok(Self {
+            device: context.device.clone(),
+            buffer,
+            offset: 0,
+            size,
+        })
+    }
+
+    pub(crate) fn import(
+        context: &Context,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        len: usize,
+    ) -> Result<Self> {
+        let size = 4 * len as u64;
+        let end = offset.checked_add(size);
+        if len == 0 || end.is_none_or(|end| end > buffer.size()) {
+            return Err(Error::shape(
+                "imported buffer",
+                format!("1 element or more within {} bytes", buffer.size()),
+                format!("{len} elements from byte {offset} on"),
+            ));
+        }
+        let alignment = IMPORT_ALIGNMENT.max(u64::from(
+            context.limits.min_storage_buffer_offset_alignment,
+        ));
+        if !offset.is_multiple_of(alignment) {
+            return Err(Error::shape(
+                "offset of an imported buffer",
+                format!("a multiple of {alignment} bytes"),
+                offset,
+            ));
+        }
+        require_usage(buffer, wgpu::BufferUsages::STORAGE)?;
+        check_size(context, "imported buffer", len)?;
+        Ok(Self {
+            device: context.device.clone(),
+            buffer: buffer.clone(),
+            offset,
+            size,
+        })
+    }
+
+    pub(crate) fn write(&self, context: &Context, offset: usize, values: &[f32]) -> Result<()> {
+        require_usage(&self.buffer, wgpu::BufferUsages::COPY_DST)?;
+        let offset = self.offset + 4 * offset as u64;
+        context.scoped(|| {
+            context
+                .queue
+                .write_buffer(&self.buffer, offset, bytemuck::cast_slice(values));
+        })
+    }
+
+    pub(crate) fn binding(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.size),
+        }
+    }
+}
+
+fn require_usage(buffer: &wgpu::Buffer, usage: wgpu::BufferUsages) -> Result<()> {
+    if buffer.usage().contains(usage) {
+        Ok(())
+    } else {
+        Err(Error::Device(format!(
+            "an imported buffer needs usage {usage:?}, it has {:?}",
+            buffer.usage()
+        )))
+    }
+}
+
+/// Bytes of a buffer of `len` elements, or [`Error::Limit`].
+pub(crate) fn check_size(context: &Context, label: &str, len: usize) -> Result<u64> {
+    let limits = &context.limits;
+    let limit = limits
+        .max_buffer_size
+        .min(limits.max_storage_buffer_binding_size);
+    let needed = (len as u64).saturating_mul(4).max(SMALLEST);
+    if needed <= limit {
+        Ok(needed)
+    } else {
+        Err(Error::Limit {
+            what: format!("buffer `{label}` (bytes)"),
+            needed,
+            limit,
+            advice: "use fewer sequences or shorter chunks of time in one batch",
+        })
+    }
+}
+
+/// The GPU range behind a device buffer.
+pub(crate) fn slice_of<'a>(
+    context: &Context,
+    buffer: &'a DeviceBuffer,
+    what: &str,
+) -> Result<&'a BufferSlice> {
+    match &buffer.storage {
+        Storage::Gpu(slice) if slice.device == context.device => Ok(slice),
+        _ => Err(Error::ForeignBuffer(what.to_owned())),
+    }
+}
+
+/// A buffer that the host can map to read `len` elements.
+pub(crate) fn staging(context: &Context, len: usize) -> Result<wgpu::Buffer> {
+    context.scoped(|| {
+        context.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size: 4 * len as u64,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    })
+}
+
+/// Submits a copy of `len` elements from element `offset` of `slice` on to the start of `staging`.
+pub(crate) fn copy_to(
+    context: &Context,
+    slice: &BufferSlice,
+    offset: usize,
+    staging: &wgpu::Buffer,
+    len: usize,
+) -> Result<wgpu::SubmissionIndex> {
+    require_usage(&slice.buffer, wgpu::BufferUsages::COPY_SRC)?;
+    let offset = slice.offset + 4 * offset as u64;
+    context.scoped(|| {
+        let mut encoder = context.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&slice.buffer, offset, staging, 0, 4 * len as u64);
+        context.queue.submit([encoder.finish()])
+    })
+}
+
+/// Maps `staging` after `submission` and copies its first elements to `values`, waiting.
+pub(crate) fn fetch(
+    context: &Context,
+    staging: &wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
+    values: &mut [f32],
+) -> Result<()> {
+    let mapping = Mapping::start(context, staging, values.len())?;
+    context.wait(submission)?;
+    let result = lock(&mapping.state).result.take();
+    finish(context, staging, result.unwrap_or(Err(())), values)
+}
+
+/// Like [`fetch`] without blocking the caller's thread.
+pub(crate) async fn fetch_async(
+    context: &Arc<Context>,
+    staging: &wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
+    values: &mut [f32],
+) -> Result<()> {
+    let mapping = Mapping::start(context, staging, values.len())?;
+    // Natively nobody else need be polling the device, so a thread waits for the submission: the executor's thread stays
+    // free. A browser polls by itself.
+    #[cfg(not(target_family = "wasm"))]
+    {
+        let (context, state) = (Arc::clone(context), Arc::clone(&mapping.state));
+        std::thread::spawn(move || {
+            if context.wait(submission).is_err() {
+                state.settle(Err(()));
+            }
+        });
+    }
+    #[cfg(target_family = "wasm")]
+    let _ = submission;
+    let result = mapping.await;
+    finish(context, staging, result, values)
+}
+
+fn finish(
+    context: &Context,
+    staging: &wgpu::Buffer,
+    mapped: std::result::Result<(), ()>,
+    values: &mut [f32],
+) -> Result<()> {
+    context.check_lost()?;
+    // A buffer of our own that no longer maps: that is how a device that was lost shows itself.
+    mapped.map_err(|()| context.mark_lost("a buffer could not be mapped"))?;
+    {
+        let view = staging
+            .get_mapped_range(..4 * values.len() as u64)
+            .map_err(|error| Error::Device(error.to_string()))?;
+        bytemuck::cast_slice_mut::<f32, u8>(values).copy_from_slice(&view);
+    }
+    staging.unmap();
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct MappingState {
+    result: Option<std::result::Result<(), ()>>,
+    waker: Option<Waker>,
+}
+
+trait Settle {
+    fn settle(&self, result: std::result::Result<(), ()>);
+}
+
+impl Settle for Mutex<MappingState> {
+    fn settle(&self, result: std::result::Result<(), ()>) {
+        let mut state = lock(self);
+        state.result.get_or_insert(result);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A mapping under way.
+#[derive(Debug)]
+struct Mapping {
+    state: Arc<Mutex<MappingState>>,
+}
+
+impl Mapping {
+    fn start(context: &Context, staging: &wgpu::Buffer, len: usize) -> Result<Self> {
+        let state = Arc::<Mutex<MappingState>>::default();
+        let done = Arc::clone(&state);
+        context.scoped(|| {
+            staging.map_async(wgpu::MapMode::Read, ..4 * len as u64, move |result| {
+                done.settle(result.map_err(|_| ()));
+            });
+        })?;
+        Ok(Self { state })
+    }
+}
+
+impl Future for Mapping {
+    type Output = std::result::Result<(), ()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let mut state = lock(&self.state);
+        match state.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a device's buffers and plans share: the `wgpu` handles, the pipeline cache and the state of being lost.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use super::options::GpuOptions;
+use super::pipeline::PipelineCache;
+use crate::error::{Error, Result};
+
+/// Why the device is lost, if it is.
+pub(crate) type Lost = Arc<Mutex<Option<String>>>;
+
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) info: wgpu::AdapterInfo,
+    pub(crate) limits: wgpu::Limits,
+    pub(crate) options: GpuOptions,
+    pub(crate) lost: Lost,
+    pub(crate) pipelines: PipelineCache,
+}
+
+/// The content of a mutex, also after a panic elsewhere: nothing here is left half-changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    /// [`Error::DeviceLost`] once the device was lost.
+    pub(crate) fn check_lost(&self) -> Result<()> {
+        match &*lock(&self.lost) {
+            None => Ok(()),
+            Some(reason) => Err(Error::DeviceLost(reason.clone())),
+        }
+    }
+
+    /// Remembers that the device is gone; the first reason counts.
+    pub(crate) fn mark_lost(&self, reason: impl Into<String>) -> Error {
+        let mut lost = lock(&self.lost);
+        Error::DeviceLost(lost.get_or_insert_with(|| reason.into()).clone())
+    }
+
+    /// Runs `work` and returns the first error that `wgpu` reported meanwhile. Without scopes `wgpu` would hand it to the
+    /// host program's handler, which panics by default.
+    pub(crate) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        self.check_lost()?;
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let value = work();
+        let errors = [
+            settled(validation.pop()),
+            settled(internal.pop()),
+            settled(memory.pop()),
+        ];
+        self.check_lost()?;
+        match errors.into_iter().flatten().next() {
+            None => Ok(value),
+            Some(wgpu::Error::OutOfMemory { source }) => Err(Error::OutOfMemory(chain(&*source))),
+            Some(error) => Err(Error::Device(error.to_string())),
+        }
+    }
+
+    /// Waits until the work up to `submission` is done.
+    pub(crate) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let poll = wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        };
+        match self.device.poll(poll) {
+            Ok(_) => self.check_lost(),
+            Err(error) => {
+                self.check_lost()?;
+                Err(Error::Device(error.to_string()))
+            }
+        }
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// An error scope's result. Natively it is there at once. In a browser it comes later: there this gives nothing rather
+/// than block, and an error shows in the browser's console and at the next read.
+fn settled(future: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
+    match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(error) => error,
+        Poll::Pending => None,
+    }
+}

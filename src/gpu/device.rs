@@ -1,0 +1,217 @@
+//! The device: requested by ourselves or made of the caller's.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::adapter;
+use super::buffer::{self, BufferSlice};
+use super::context::{Context, Lost, lock};
+use super::options::GpuOptions;
+use super::pipeline::PipelineCache;
+use super::plan::GpuPlan;
+use crate::device::{Device, DeviceBuffer, Plan, Storage};
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Program};
+
+/// Features that a caller's device must have: none.
+pub const REQUIRED_FEATURES: wgpu::Features = wgpu::Features::empty();
+
+/// Limits that a caller's device must have at least: WebGPU's defaults. (A network that fits may need less; what does not
+/// fit is refused when it is loaded.)
+pub fn required_limits() -> wgpu::Limits {
+    wgpu::Limits::default()
+}
+
+/// A GPU, or a software adapter. Clones are the same device.
+#[derive(Debug, Clone)]
+pub struct GpuDevice {
+    context: Arc<Context>,
+}
+
+impl GpuDevice {
+    /// Requests a device of its own. `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` say what `options` leave open.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`], which says what was looked for, what is there and what to install.
+    pub async fn request(options: &GpuOptions) -> Result<Self> {
+        let adapter = adapter::choose(options).await?;
+        let info = adapter.get_info();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("wgpu-rnn"),
+                required_features: REQUIRED_FEATURES,
+                required_limits: adapter::limits(&adapter, options.limits),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| adapter::refused(&info, &error))?;
+        let lost = Lost::default();
+        let remember = lost.clone();
+        // The callback is a single slot of the device; this device is ours, so the slot is too.
+        device.set_device_lost_callback(move |reason, message| {
+            log::error!("the GPU device was lost ({reason:?}): {message}");
+            lock(&remember).get_or_insert_with(|| format!("{reason:?}: {message}"));
+        });
+        Ok(Self::new(device, queue, info, options.clone(), lost))
+    }
+
+    /// Like [`request`](Self::request), waiting.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    #[cfg(not(target_family = "wasm"))]
+    pub fn request_blocking(options: &GpuOptions) -> Result<Self> {
+        pollster::block_on(Self::request(options))
+    }
+
+    /// Uses a device of the caller's, with at least [`REQUIRED_FEATURES`] and, for the largest networks,
+    /// [`required_limits`]. Of `options` the strategy, the submit budget and the checks count.
+    ///
+    /// The device-lost callback and the handler of uncaptured errors stay the caller's: forward a loss with
+    /// [`mark_lost`](Self::mark_lost), else it is noticed at the next read.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, options: &GpuOptions) -> Self {
+        let info = device.adapter_info();
+        Self::new(device, queue, info, options.clone(), Lost::default())
+    }
+
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        info: wgpu::AdapterInfo,
+        options: GpuOptions,
+        lost: Lost,
+    ) -> Self {
+        let limits = device.limits();
+        log::info!(
+            "GPU device {}: {} KiB workgroup memory, {} invocations, {} storage buffers, bindings of {} MiB",
+            adapter::describe(&info),
+            limits.max_compute_workgroup_storage_size >> 10,
+            limits.max_compute_invocations_per_workgroup,
+            limits.max_storage_buffers_per_shader_stage,
+            limits.max_storage_buffer_binding_size >> 20,
+        );
+        Self {
+            context: Arc::new(Context {
+                pipelines: PipelineCache::new(&device),
+                device,
+                queue,
+                info,
+                limits,
+                options,
+                lost,
+            }),
+        }
+    }
+
+    /// Tells that the underlying device was lost: from now on every call returns [`Error::DeviceLost`].
+    pub fn mark_lost(&self, reason: &str) {
+        self.context.mark_lost(reason);
+    }
+
+    /// The underlying device.
+    pub fn wgpu_device(&self) -> &wgpu::Device {
+        &self.context.device
+    }
+
+    /// The underlying queue.
+    pub fn wgpu_queue(&self) -> &wgpu::Queue {
+        &self.context.queue
+    }
+
+    /// The adapter.
+    pub fn adapter_info(&self) -> &wgpu::AdapterInfo {
+        &self.context.info
+    }
+
+    /// How it was set up.
+    pub fn options(&self) -> &GpuOptions {
+        &self.context.options
+    }
+
+    /// `len` elements of a buffer of the caller's, from byte `offset` on, to be bound as an external buffer of a program or
+    /// read and written. The buffer belongs to this device's underlying device.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the range is empty, lies outside, or `offset` is not aligned to 256 bytes;
+    /// [`Error::Device`] if the buffer lacks the usage `STORAGE`.
+    pub fn import(&self, buffer: &wgpu::Buffer, offset: u64, len: usize) -> Result<DeviceBuffer> {
+        self.context.check_lost()?;
+        let slice = BufferSlice::import(&self.context, buffer, offset, len)?;
+        Ok(DeviceBuffer::new(Storage::Gpu(slice), len))
+    }
+
+    /// Like [`Device::read`], without blocking the executor's thread.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub async fn read_async(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>> {
+        let slice = self.slice(buffer)?;
+        buffer.check(&range, range.len())?;
+        let mut values = vec![0.0; range.len()];
+        if !values.is_empty() {
+            let staging = buffer::staging(&self.context, values.len())?;
+            let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
+            buffer::fetch_async(&self.context, &staging, copy, &mut values).await?;
+        }
+        Ok(values)
+    }
+
+    /// Like [`Device::load`], as the type that can also record into a caller's encoder.
+    ///
+    /// # Errors
+    /// As [`Device::load`].
+    pub fn load_plan(
+        &self,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<GpuPlan> {
+        GpuPlan::load(&self.context, program, external)
+    }
+
+    fn slice<'a>(&self, buffer: &'a DeviceBuffer) -> Result<&'a BufferSlice> {
+        self.context.check_lost()?;
+        buffer::slice_of(&self.context, buffer, "argument")
+    }
+}
+
+impl Device for GpuDevice {
+    fn name(&self) -> String {
+        adapter::describe(&self.context.info)
+    }
+
+    fn buffer(&self, label: &str, len: usize) -> Result<DeviceBuffer> {
+        self.context.check_lost()?;
+        let slice = BufferSlice::create(&self.context, label, len)?;
+        Ok(DeviceBuffer::new(Storage::Gpu(slice), len))
+    }
+
+    fn write(&self, buffer: &DeviceBuffer, offset: usize, values: &[f32]) -> Result<()> {
+        let slice = self.slice(buffer)?;
+        let end = offset.checked_add(values.len()).ok_or(Error::Overflow {
+            what: "range of a device buffer",
+            detail: format!("{offset} + {}", values.len()),
+        })?;
+        buffer.check(&(offset..end), values.len())?;
+        slice.write(&self.context, offset, values)
+    }
+
+    fn read(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>> {
+        let slice = self.slice(buffer)?;
+        buffer.check(&range, range.len())?;
+        let mut values = vec![0.0; range.len()];
+        if !values.is_empty() {
+            let staging = buffer::staging(&self.context, values.len())?;
+            let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
+            buffer::fetch(&self.context, &staging, copy, &mut values)?;
+        }
+        Ok(values)
+    }
+
+    fn load(
+        &self,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(self.load_plan(program, external)?))
+    }
+}

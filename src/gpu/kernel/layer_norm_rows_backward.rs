@@ -1,0 +1,67 @@
+//! [`LayerNormRowsBackward`] on the GPU: one workgroup a row.
+
+use crate::error::Result;
+use crate::gpu::kernel::{layer_norm_rows, lib};
+use crate::gpu::recorder::{Binding, Dispatch, Recorder};
+use crate::gpu::shader::{Access, Shader};
+use crate::ops::LayerNormRowsBackward;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    values_offset: u32,
+    deviation_offset: u32,
+    scale_offset: u32,
+    gradient_offset: u32,
+    rows: u32,
+    width: u32,
+    slots: u32,
+    slot_mask: u32,
+    share: f32,
+}
+
+pub(crate) fn shader() -> Shader {
+    use Access::{Read, ReadWrite};
+    Shader::new(
+        "layer_norm_rows_backward",
+        &[
+            lib::INDEX,
+            lib::REDUCE,
+            include_str!("../../../shaders/layer_norm_rows_backward.wgsl"),
+        ],
+        &[ReadWrite, Read, Read, Read],
+        size_of::<Params>(),
+    )
+}
+
+pub(crate) fn record(op: &LayerNormRowsBackward, recorder: &mut Recorder<'_>) -> Result<()> {
+    let (width, share) = layer_norm_rows::row(recorder, (op.hidden, op.slots), op.slot_mask)?;
+    recorder.check_rows("normalised rows", op.normalised, [op.rows, width, width])?;
+    recorder.check_rows("gradient rows", op.gradient, [op.rows, width, width])?;
+    recorder.check("deviations", op.deviation, op.rows)?;
+    recorder.check("scale of a norm", op.scale, width)?;
+    recorder.dispatch(&Dispatch {
+        shader: &shader(),
+        overrides: &[],
+        uniform: bytemuck::bytes_of(&Params {
+            values_offset: op.normalised.offset as u32,
+            deviation_offset: op.deviation.offset as u32,
+            scale_offset: op.scale.offset as u32,
+            gradient_offset: op.gradient.offset as u32,
+            rows: op.rows as u32,
+            width: width as u32,
+            slots: op.slots as u32,
+            slot_mask: op.slot_mask,
+            share,
+        }),
+        step: None,
+        bindings: &[
+            Binding::ReadWrite(op.normalised.buffer),
+            Binding::Read(op.deviation.buffer),
+            Binding::Read(op.scale.buffer),
+            Binding::Read(op.gradient.buffer),
+        ],
+        workgroups: recorder.linear(op.rows, 1)?,
+        cost: 8 * op.rows as u64 * width as u64,
+    })
+}

@@ -1,0 +1,86 @@
+//! One file for each operation, with the stem of its shader: how it becomes dispatches.
+
+mod adam;
+mod column_sums;
+mod dropout_rows;
+mod elementwise;
+mod fill;
+mod gather_rows;
+mod gemm;
+mod layer_norm_rows;
+mod layer_norm_rows_backward;
+mod mean_squared_error;
+mod merge_directions;
+mod recurrent;
+mod recurrent_backward;
+mod recurrent_forward;
+mod split_directions;
+mod squared_norm;
+mod strided_copies;
+mod sum_partials;
+
+use super::recorder::Recorder;
+use super::shader::Shader;
+use crate::error::Result;
+use crate::ops::Operation;
+
+/// Invocations of a workgroup in kernels of one invocation an element: `@workgroup_size` in their shaders.
+pub(crate) const LINEAR: usize = 256;
+
+/// Shader modules that several kernels share.
+pub(crate) mod lib {
+    /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
+    pub(crate) const INDEX: &str = include_str!("../../../shaders/lib/index.wgsl");
+    /// `workgroup_sum`: over 256 invocations.
+    pub(crate) const REDUCE: &str = include_str!("../../../shaders/lib/reduce.wgsl");
+    /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
+    pub(crate) const STEP: &str = include_str!("../../../shaders/lib/step.wgsl");
+    /// The twin of [`crate::random`].
+    pub(crate) const RANDOM: &str = include_str!("../../../shaders/lib/random.wgsl");
+}
+
+/// Records an operation.
+pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Result<()> {
+    match operation {
+        Operation::Fill(op) => fill::record(op, recorder),
+        Operation::Elementwise(op) => elementwise::record(op, recorder),
+        Operation::StridedCopies(op) => strided_copies::record(op, recorder),
+        Operation::GatherRows(op) => gather_rows::record(op, recorder),
+        Operation::Gemm(op) => gemm::record(op, recorder),
+        Operation::ColumnSums(op) => column_sums::record(op, recorder),
+        Operation::LayerNormRows(op) => layer_norm_rows::record(op, recorder),
+        Operation::LayerNormRowsBackward(op) => layer_norm_rows_backward::record(op, recorder),
+        Operation::MergeDirections(op) => merge_directions::record(op, recorder),
+        Operation::SplitDirections(op) => split_directions::record(op, recorder),
+        Operation::DropoutRows(op) => dropout_rows::record(op, recorder),
+        Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
+        Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
+        Operation::MeanSquaredError(op) => mean_squared_error::record(op, recorder),
+        Operation::SquaredNorm(op) => squared_norm::record(op, recorder),
+        Operation::Adam(op) => adam::record(op, recorder),
+    }
+}
+
+/// Every shader, for [`super::shader::all`].
+pub(crate) fn shaders() -> Vec<Shader> {
+    let mut shaders = vec![
+        adam::shader(),
+        column_sums::shader(),
+        elementwise::shader(),
+        fill::shader(),
+        gather_rows::shader(),
+        layer_norm_rows::shader(),
+        layer_norm_rows_backward::shader(),
+        mean_squared_error::shader(),
+        merge_directions::shader(),
+        split_directions::shader(),
+        squared_norm::shader(),
+        strided_copies::shader(),
+        sum_partials::shader(),
+    ];
+    shaders.extend(dropout_rows::shaders());
+    shaders.extend(gemm::shaders());
+    shaders.extend(recurrent_forward::shaders());
+    shaders.extend(recurrent_backward::shaders());
+    shaders
+}

@@ -1,0 +1,100 @@
+//! [`RecurrentBackward`] on the GPU: the mirror of [`recurrent_forward`](super::recurrent_forward), last step first.
+
+use super::recurrent::{self, ACCESS, Params, Phase, Schedule};
+use crate::error::{Error, Result};
+use crate::gpu::recorder::{Binding, Recorder};
+use crate::gpu::shader::{Access, Shader};
+use crate::ops::{Recurrence, RecurrentBackward, Region};
+
+fn shader(op: &Recurrence) -> Shader {
+    let main = include_str!("../../../shaders/recurrent_backward.wgsl");
+    let mut access = ACCESS.to_vec();
+    access.extend([Access::ReadWrite; 2]);
+    recurrent::shader(op, "recurrent_backward", main, &access)
+}
+
+pub(crate) fn shaders() -> Vec<Shader> {
+    let samples = recurrent::samples().unwrap_or_default();
+    let variants = |op: &Recurrence| {
+        [true, false].map(|persistent| shader(op).with_overrides(&recurrent::sample_overrides(op, persistent)))
+    };
+    samples.iter().flat_map(variants).collect()
+}
+
+pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Result<()> {
+    let forward = &op.forward;
+    recurrent::check(forward, recorder)?;
+    check(op, recorder)?;
+    let schedule = Schedule::new(forward, recorder)?;
+    let shader = shader(forward);
+    let mut bindings = recurrent::bindings(forward);
+    bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
+    bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
+    let params = params(op);
+    let phases = phases(forward);
+    let flush = Phase { number: 3, units: Some(forward.state) };
+    for steps in schedule.groups().into_iter().rev() {
+        if schedule.is_persistent() {
+            schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, None))?;
+            continue;
+        }
+        for step in steps.clone().rev() {
+            for phase in &phases {
+                let at = Some((step, *phase));
+                schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, at))?;
+            }
+        }
+        let at = Some((steps.start, flush));
+        schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, at))?;
+    }
+    Ok(())
+}
+
+/// The phases of a step in their order: the mirror of the forward's.
+fn phases(op: &Recurrence) -> Vec<Phase> {
+    let mut phases = vec![Phase { number: 0, units: Some(op.state) }];
+    if op.spec.has_second_product() {
+        phases.push(Phase { number: 2, units: Some(op.layout.second_inputs) });
+    }
+    if op.spec.layer_norm.is_some() {
+        phases.push(Phase { number: 1, units: None });
+    }
+    phases
+}
+
+fn params(op: &RecurrentBackward) -> Params {
+    let forward = &op.forward;
+    let place = |region: Option<Region>| region.map_or(0, |region| region.offset as u32);
+    let sequences = forward.directions * forward.batch;
+    let mut params = Params::new(forward);
+    params.recurrent = forward.layout.recurrent_transposed as u32;
+    params.second = forward.layout.second_transposed as u32;
+    params.d_h = op.h_gradient.offset as u32;
+    params.d_c = place(op.c_gradient);
+    params.scratch = place(op.scratch);
+    params.scratch_second = params.scratch + (sequences * forward.hidden) as u32;
+    params.vector_sums = place(op.vector_sums);
+    params.d_output = op.output_gradient.offset as u32;
+    params
+}
+
+fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
+    let forward = &op.forward;
+    let sequences = forward.directions * forward.batch;
+    let rows = forward.directions * forward.tokens;
+    recorder.check("output gradient", op.output_gradient, rows * forward.state)?;
+    recorder.check("state gradient", op.h_gradient, sequences * forward.state)?;
+    for (what, region, len) in [
+        ("cell state gradient", op.c_gradient, sequences * forward.hidden),
+        ("scratch", op.scratch, 2 * sequences * forward.hidden),
+        ("vector sums", op.vector_sums, sequences * forward.layout.vectors_len()),
+    ] {
+        if let Some(region) = region {
+            if region.buffer != op.h_gradient.buffer {
+                return Err(Error::shape(what, "the buffer of the state gradient", "another buffer"));
+            }
+            recorder.check(what, region, len)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! What a caller can ask of the GPU device.
+
+/// Which limits to request from the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LimitsChoice {
+    /// WebGPU's default limits (128 MiB bindings, 8 storage buffers, 16 KiB workgroup memory, 256 invocations), to see
+    /// that a network runs everywhere.
+    Default,
+    /// All that the adapter offers.
+    #[default]
+    Adapter,
+}
+
+/// How a recurrent layer walks its timesteps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Strategy {
+    /// Chosen by sizes and limits, and logged.
+    #[default]
+    Auto,
+    /// One workgroup owns a tile of sequences over many timesteps of one dispatch.
+    Persistent,
+    /// One dispatch a timestep.
+    Step,
+}
+
+/// How to find and use a GPU.
+///
+/// ```
+/// use wgpu_rnn::gpu::{GpuOptions, Strategy};
+/// let options = GpuOptions::new().adapter("llvmpipe").strategy(Strategy::Step);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpuOptions {
+    pub(crate) backends: Option<wgpu::Backends>,
+    pub(crate) adapter: Option<String>,
+    pub(crate) limits: LimitsChoice,
+    pub(crate) strategy: Strategy,
+    pub(crate) submit_budget: u64,
+    pub(crate) checked: bool,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            backends: None,
+            adapter: None,
+            limits: LimitsChoice::default(),
+            strategy: Strategy::default(),
+            submit_budget: Self::DEFAULT_SUBMIT_BUDGET,
+            checked: true,
+        }
+    }
+}
+
+impl GpuOptions {
+    /// 4 Gi multiply-adds: well under a second on an integrated GPU that reaches 20 GFLOP/s, while desktop watchdogs
+    /// act after two seconds.
+    pub const DEFAULT_SUBMIT_BUDGET: u64 = 1 << 32;
+
+    /// Any adapter, its full limits, the strategy chosen by size.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Backends to look at. Without it: those that `WGPU_BACKEND` names, else all.
+    pub fn backends(mut self, backends: wgpu::Backends) -> Self {
+        self.backends = Some(backends);
+        self
+    }
+
+    /// A part of the adapter's name, in any case. Without it: what `WGPU_ADAPTER_NAME` says, else the fastest kind.
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.adapter = Some(name.into());
+        self
+    }
+
+    /// Which limits to request.
+    pub fn limits(mut self, limits: LimitsChoice) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How recurrent layers walk their timesteps.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Multiply-adds after which a run goes on in another submission, so that no submission runs into the operating
+    /// system's watchdog. At least 1.
+    pub fn submit_budget(mut self, multiply_adds: u64) -> Self {
+        self.submit_budget = multiply_adds.max(1);
+        self
+    }
+
+    /// Whether shaders keep the run-time checks that `wgpu` adds (index clamps and loop bounds); `true` at first. The
+    /// ranges of all operations are checked when a program is loaded, whatever this says.
+    pub fn checked(mut self, checked: bool) -> Self {
+        self.checked = checked;
+        self
+    }
+}

@@ -1,0 +1,387 @@
+//! A program loaded onto a GPU: buffers, bind groups, pipelines, and the dispatches to replay.
+
+use std::sync::Arc;
+
+use super::buffer::{self, BufferSlice};
+use super::context::Context;
+use super::kernel;
+use super::pipeline::STEP_BYTES;
+use super::recorder::{Binding, Recorded, Recorder, Recording, UNIFORM_BYTES};
+use super::shader::Access;
+use crate::device::{DeviceBuffer, Plan};
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Program, Role, SEED_WORDS, Section};
+
+/// Dispatches in one submission at most: a command buffer takes memory for each.
+const DISPATCHES_PER_SUBMIT: usize = 8192;
+
+/// A program loaded onto a [`GpuDevice`](super::GpuDevice).
+#[derive(Debug)]
+pub struct GpuPlan {
+    context: Arc<Context>,
+    program: Program,
+    buffers: Vec<BufferSlice>,
+    table: wgpu::Buffer,
+    parameters: wgpu::BindGroup,
+    groups: Vec<wgpu::BindGroup>,
+    pipelines: Vec<wgpu::ComputePipeline>,
+    sections: [Vec<Recorded>; 4],
+    step_stride: u32,
+    /// For reads; grows to the largest buffer that was read.
+    staging: Option<wgpu::Buffer>,
+    bytes: u64,
+}
+
+impl GpuPlan {
+    pub(crate) fn load(
+        context: &Arc<Context>,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<Self> {
+        context.check_lost()?;
+        for spec in program.buffers() {
+            buffer::check_size(context, spec.label, spec.len)?;
+        }
+        let mut recorder = Recorder::new(context, &program);
+        for section in Section::ALL {
+            recorder.section(section as usize);
+            for operation in program.section(section) {
+                kernel::record(operation, &mut recorder)?;
+            }
+        }
+        let recording = recorder.finish();
+        check_recording(context, &recording)?;
+        let buffers = bind_buffers(context, &program, external)?;
+        let pipelines = context.pipelines.get_all(context, &recording.pipelines)?;
+        let tables = Tables::new(context, &recording)?;
+        let groups = bind_groups(context, &recording, &buffers, &tables)?;
+        let own: u64 = (program.buffers().iter().zip(&buffers))
+            .filter(|(spec, _)| spec.role != Role::External)
+            .map(|(_, slice)| slice.size())
+            .sum();
+        let plan = Self {
+            bytes: own + tables.bytes(),
+            parameters: tables.bind(context)?,
+            table: tables.words,
+            step_stride: tables.step_stride as u32,
+            context: Arc::clone(context),
+            program,
+            buffers,
+            groups,
+            pipelines,
+            sections: recording.sections,
+            staging: None,
+        };
+        log::debug!(
+            "loaded a program: {} dispatches, {} pipelines, {} bind groups, {} bytes",
+            plan.sections.iter().map(Vec::len).sum::<usize>(),
+            plan.pipelines.len(),
+            plan.groups.len(),
+            plan.bytes,
+        );
+        Ok(plan)
+    }
+
+    /// Writes a section's dispatches into an encoder of the caller's, in one compute pass, without splitting them: the
+    /// caller decides what goes into one submission. What [`write`](Plan::write) and [`set_seed`](Plan::set_seed) wrote
+    /// takes effect before the next submission of the queue.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]; [`Error::Device`] if `encoder` is of another device.
+    pub fn record(&mut self, section: Section, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        self.context
+            .scoped(|| self.encode(&self.sections[section as usize], encoder))
+    }
+
+    /// Number of dispatches of a section.
+    pub fn dispatches(&self, section: Section) -> usize {
+        self.sections[section as usize].len()
+    }
+
+    /// The range of the underlying buffer that holds a buffer of the program, to be bound or copied by the caller.
+    pub fn buffer(&self, buffer: BufferId) -> &BufferSlice {
+        &self.buffers[buffer.0]
+    }
+
+    /// Like [`Plan::read`], without blocking the executor's thread.
+    ///
+    /// # Errors
+    /// As [`Plan::read`].
+    pub async fn read_async(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
+        if let Some((staging, copy)) = self.start_read(buffer, values.len())? {
+            buffer::fetch_async(&self.context, &staging, copy, values).await?;
+        }
+        Ok(())
+    }
+
+    fn start_read(
+        &mut self,
+        buffer: BufferId,
+        len: usize,
+    ) -> Result<Option<(wgpu::Buffer, wgpu::SubmissionIndex)>> {
+        self.context.check_lost()?;
+        self.program.check_len(buffer, len)?;
+        if len == 0 {
+            return Ok(None);
+        }
+        let staging = match self.staging.take() {
+            Some(staging) if staging.size() >= 4 * len as u64 => staging,
+            _ => buffer::staging(&self.context, len)?,
+        };
+        let slice = &self.buffers[buffer.0];
+        let copy = buffer::copy_to(&self.context, slice, 0, &staging, len)?;
+        self.staging = Some(staging.clone());
+        Ok(Some((staging, copy)))
+    }
+
+    fn encode(&self, commands: &[Recorded], encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let (mut pipeline, mut group) = (usize::MAX, usize::MAX);
+        let mut offsets = [u32::MAX; 2];
+        for command in commands {
+            if command.pipeline != pipeline {
+                pipeline = command.pipeline;
+                pass.set_pipeline(&self.pipelines[pipeline]);
+            }
+            let wanted = [command.uniform, command.step * self.step_stride];
+            if wanted != offsets {
+                offsets = wanted;
+                pass.set_bind_group(0, &self.parameters, &offsets);
+            }
+            if command.group != group {
+                group = command.group;
+                pass.set_bind_group(1, &self.groups[group], &[]);
+            }
+            let [x, y, z] = command.workgroups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    fn submit(&self, commands: &[Recorded]) {
+        let mut encoder = self
+            .context
+            .device
+            .create_command_encoder(&Default::default());
+        self.encode(commands, &mut encoder);
+        self.context.queue.submit([encoder.finish()]);
+    }
+}
+
+impl Plan for GpuPlan {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn set_seed(&mut self, seed: u64) -> Result<()> {
+        let words: [u32; SEED_WORDS] = [seed as u32, (seed >> 32) as u32];
+        self.context.scoped(|| {
+            let bytes = bytemuck::cast_slice(&words);
+            self.context.queue.write_buffer(&self.table, 0, bytes);
+        })
+    }
+
+    fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<()> {
+        self.program.check_len(buffer, values.len())?;
+        self.buffers[buffer.0].write(&self.context, 0, values)
+    }
+
+    fn run(&mut self, section: Section) -> Result<()> {
+        let commands = &self.sections[section as usize];
+        let budget = self.context.options.submit_budget;
+        self.context.scoped(|| {
+            let (mut start, mut cost) = (0, 0u64);
+            for (index, command) in commands.iter().enumerate() {
+                let next = cost.saturating_add(command.cost);
+                if index > start && (next > budget || index - start == DISPATCHES_PER_SUBMIT) {
+                    self.submit(&commands[start..index]);
+                    (start, cost) = (index, 0);
+                }
+                cost = cost.saturating_add(command.cost);
+            }
+            self.submit(&commands[start..]);
+            // Frees what earlier submissions held and lets a loss be noticed.
+            let _ = self.context.device.poll(wgpu::PollType::Poll);
+        })
+    }
+
+    fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
+        if let Some((staging, copy)) = self.start_read(buffer, values.len())? {
+            buffer::fetch(&self.context, &staging, copy, values)?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes + self.staging.as_ref().map_or(0, wgpu::Buffer::size)
+    }
+}
+
+/// Refuses what the device cannot hold, before anything is created.
+fn check_recording(context: &Context, recording: &Recording) -> Result<()> {
+    buffer::check_size(context, "table", recording.words.len())?;
+    buffer::check_size(context, "scratch", recording.scratch)?;
+    let stride = step_stride(context);
+    for (what, needed) in [
+        (
+            "parameters of all dispatches",
+            recording.uniforms.len() as u64,
+        ),
+        ("relative steps", u64::from(recording.steps) * stride),
+    ] {
+        let limit = context.limits.max_buffer_size.min(u32::MAX.into());
+        if needed > limit {
+            return Err(Error::Limit {
+                what: format!("{what} (bytes)"),
+                needed,
+                limit,
+                advice: "use shorter chunks of time",
+            });
+        }
+    }
+    Ok(())
+}
+
+fn step_stride(context: &Context) -> u64 {
+    STEP_BYTES.max(context.limits.min_uniform_buffer_offset_alignment.into())
+}
+
+/// The program's buffers: the caller's for external ones, new ones else.
+fn bind_buffers(
+    context: &Context,
+    program: &Program,
+    external: &[(BufferId, DeviceBuffer)],
+) -> Result<Vec<BufferSlice>> {
+    for (id, _) in external {
+        let spec = program.buffers().get(id.0);
+        if spec.is_none_or(|spec| spec.role != Role::External) {
+            return Err(Error::shape(
+                "external buffers",
+                "buffers of the program with the external role",
+                spec.map_or("another buffer", |spec| spec.label),
+            ));
+        }
+    }
+    let bind = |(index, spec): (usize, &crate::ops::BufferSpec)| {
+        if spec.role != Role::External {
+            return BufferSlice::create(context, spec.label, spec.len);
+        }
+        let (_, given) = external
+            .iter()
+            .find(|(id, _)| id.0 == index)
+            .ok_or_else(|| Error::shape(spec.label, "an external buffer", "none"))?;
+        if given.len() != spec.len {
+            return Err(Error::shape(spec.label, spec.len, given.len()));
+        }
+        buffer::slice_of(context, given, spec.label).cloned()
+    };
+    program.buffers().iter().enumerate().map(bind).collect()
+}
+
+/// The buffers that are no tensors of the program.
+struct Tables {
+    words: wgpu::Buffer,
+    scratch: wgpu::Buffer,
+    uniforms: wgpu::Buffer,
+    steps: wgpu::Buffer,
+    step_stride: u64,
+}
+
+impl Tables {
+    fn new(context: &Context, recording: &Recording) -> Result<Self> {
+        let step_stride = step_stride(context);
+        let words_per_step = step_stride as usize / 4;
+        let mut steps = vec![0u32; recording.steps as usize * words_per_step];
+        for (step, words) in steps.chunks_mut(words_per_step).enumerate() {
+            words[0] = step as u32;
+        }
+        let create = |label, size: usize, usage| {
+            context.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: (size as u64).max(UNIFORM_BYTES as u64),
+                usage: usage | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        context.scoped(|| {
+            let (storage, uniform) = (wgpu::BufferUsages::STORAGE, wgpu::BufferUsages::UNIFORM);
+            let tables = Self {
+                words: create("table", 4 * recording.words.len(), storage),
+                scratch: create("scratch", 4 * recording.scratch, storage),
+                uniforms: create("parameters", recording.uniforms.len(), uniform),
+                steps: create("steps", 4 * steps.len(), uniform),
+                step_stride,
+            };
+            let queue = &context.queue;
+            queue.write_buffer(&tables.words, 0, bytemuck::cast_slice(&recording.words));
+            queue.write_buffer(&tables.uniforms, 0, &recording.uniforms);
+            queue.write_buffer(&tables.steps, 0, bytemuck::cast_slice(&steps));
+            tables
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        let all = [&self.words, &self.scratch, &self.uniforms, &self.steps];
+        all.into_iter().map(wgpu::Buffer::size).sum()
+    }
+
+    /// Group 0.
+    fn bind(&self, context: &Context) -> Result<wgpu::BindGroup> {
+        let entry = |binding, buffer, size| wgpu::BindGroupEntry {
+            binding,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: wgpu::BufferSize::new(size),
+            }),
+        };
+        context.scoped(|| {
+            context
+                .device
+                .create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some("parameters"),
+                    layout: context.pipelines.parameters_layout(),
+                    entries: &[
+                        entry(0, &self.uniforms, UNIFORM_BYTES as u64),
+                        entry(1, &self.steps, STEP_BYTES),
+                    ],
+                })
+        })
+    }
+}
+
+/// Group 1 of every dispatch.
+fn bind_groups(
+    context: &Context,
+    recording: &Recording,
+    buffers: &[BufferSlice],
+    tables: &Tables,
+) -> Result<Vec<wgpu::BindGroup>> {
+    let bind = |bindings: &Vec<Binding>| {
+        let access: Vec<Access> = bindings.iter().map(|binding| binding.access()).collect();
+        let layout = context.pipelines.storage_layout(context, &access)?;
+        let resource = |binding: &Binding| match binding {
+            Binding::Read(id) | Binding::ReadWrite(id) => {
+                wgpu::BindingResource::Buffer(buffers[id.0].binding())
+            }
+            Binding::Table => tables.words.as_entire_binding(),
+            Binding::ScratchRead | Binding::ScratchWrite => tables.scratch.as_entire_binding(),
+        };
+        let entries: Vec<_> = (0..)
+            .zip(bindings)
+            .map(|(binding, what)| wgpu::BindGroupEntry {
+                binding,
+                resource: resource(what),
+            })
+            .collect();
+        context.scoped(|| {
+            context
+                .device
+                .create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: None,
+                    layout: &layout,
+                    entries: &entries,
+                })
+        })
+    };
+    recording.groups.iter().map(bind).collect()
+}

@@ -1,0 +1,359 @@
+//! Turns operations into dispatches held as data: what kernels write to when a plan is loaded.
+
+use std::collections::HashMap;
+
+use super::context::Context;
+use super::options::GpuOptions;
+use super::pipeline::{PipelineKey, PipelineRequest};
+use super::shader::{Access, Shader};
+use crate::error::{Error, Result, checked_product};
+use crate::ops::{BufferId, Program, Region, TableOffset};
+
+/// The largest uniform of a kernel, and the size of the uniform binding.
+pub(crate) const UNIFORM_BYTES: usize = 512;
+
+/// A storage buffer of a dispatch, in the order of the shader's group 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Binding {
+    /// A program's buffer, read.
+    Read(BufferId),
+    /// A program's buffer, written or changed.
+    ReadWrite(BufferId),
+    /// The table of `u32`, read; its first words are the seed.
+    Table,
+    /// The plan's scratch buffer, read: see [`Recorder::reserve_scratch`].
+    ScratchRead,
+    /// The plan's scratch buffer, written.
+    ScratchWrite,
+}
+
+impl Binding {
+    pub(crate) fn access(self) -> Access {
+        match self {
+            Self::Read(_) | Self::Table | Self::ScratchRead => Access::Read,
+            Self::ReadWrite(_) | Self::ScratchWrite => Access::ReadWrite,
+        }
+    }
+}
+
+/// One dispatch as a kernel describes it.
+#[derive(Debug)]
+pub(crate) struct Dispatch<'a> {
+    /// The shader, with entry point `main`.
+    pub(crate) shader: &'a Shader,
+    /// Override constants.
+    pub(crate) overrides: &'a [(&'static str, f64)],
+    /// The uniform, at most [`UNIFORM_BYTES`]; equal ones are stored once.
+    pub(crate) uniform: &'a [u8],
+    /// For `lib/step.wgsl`: dispatches that differ only in this number share uniform and bind group.
+    pub(crate) step: Option<u32>,
+    /// The storage buffers.
+    pub(crate) bindings: &'a [Binding],
+    /// How many workgroups; with a zero nothing is recorded.
+    pub(crate) workgroups: [u32; 3],
+    /// About how many multiply-adds, for the bound on one submission's work.
+    pub(crate) cost: u64,
+}
+
+/// A dispatch as data; indices into the recording's lists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded {
+    pub(crate) pipeline: usize,
+    pub(crate) group: usize,
+    pub(crate) uniform: u32,
+    pub(crate) step: u32,
+    pub(crate) workgroups: [u32; 3],
+    pub(crate) cost: u64,
+}
+
+/// Everything that kernels recorded for a program.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    /// The program's table and what kernels appended.
+    pub(crate) words: Vec<u32>,
+    pub(crate) pipelines: Vec<PipelineRequest>,
+    /// Storage buffers of each bind group.
+    pub(crate) groups: Vec<Vec<Binding>>,
+    /// Uniforms, each padded to [`UNIFORM_BYTES`].
+    pub(crate) uniforms: Vec<u8>,
+    /// Relative steps in use: `0..steps`.
+    pub(crate) steps: u32,
+    /// Elements of the scratch buffer.
+    pub(crate) scratch: usize,
+    pub(crate) sections: [Vec<Recorded>; 4],
+}
+
+/// What a kernel records into.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a> {
+    context: &'a Context,
+    program: &'a Program,
+    recording: Recording,
+    section: usize,
+    pipelines: HashMap<PipelineKey, usize>,
+    groups: HashMap<Vec<Binding>, usize>,
+    uniforms: HashMap<Vec<u8>, u32>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(context: &'a Context, program: &'a Program) -> Self {
+        Self {
+            context,
+            program,
+            recording: Recording {
+                words: program.words().to_vec(),
+                pipelines: Vec::new(),
+                groups: Vec::new(),
+                uniforms: Vec::new(),
+                steps: 1,
+                scratch: 0,
+                sections: Default::default(),
+            },
+            section: 0,
+            pipelines: HashMap::new(),
+            groups: HashMap::new(),
+            uniforms: HashMap::new(),
+        }
+    }
+
+    /// Where the dispatches that follow belong.
+    pub(crate) fn section(&mut self, section: usize) {
+        self.section = section;
+    }
+
+    pub(crate) fn finish(self) -> Recording {
+        self.recording
+    }
+
+    /// The device's limits.
+    pub(crate) fn limits(&self) -> &wgpu::Limits {
+        &self.context.limits
+    }
+
+    /// What the caller asked of the device: strategy, budget of a submission.
+    pub(crate) fn options(&self) -> &GpuOptions {
+        &self.context.options
+    }
+
+    /// The adapter.
+    pub(crate) fn adapter(&self) -> &wgpu::AdapterInfo {
+        &self.context.info
+    }
+
+    /// The program being recorded.
+    pub(crate) fn program(&self) -> &'a Program {
+        self.program
+    }
+
+    /// Appends words to the plan's table, for a kernel's own lists.
+    pub(crate) fn table(&mut self, words: &[u32]) -> TableOffset {
+        let offset = self.recording.words.len();
+        self.recording.words.extend_from_slice(words);
+        TableOffset(offset)
+    }
+
+    /// Makes the plan's scratch buffer at least `len` elements long. It keeps nothing from one operation to the next.
+    pub(crate) fn reserve_scratch(&mut self, len: usize) {
+        self.recording.scratch = self.recording.scratch.max(len);
+    }
+
+    /// Checks that the `elements` from `region` on lie in its buffer and that the index type reaches them.
+    pub(crate) fn check(&self, what: &str, region: Region, elements: usize) -> Result<()> {
+        let spec = self
+            .program
+            .buffers()
+            .get(region.buffer.0)
+            .ok_or(Error::State(
+                "an operation names a buffer of another program",
+            ))?;
+        match region.offset.checked_add(elements) {
+            Some(end) if end <= spec.len && end <= u32::MAX as usize => Ok(()),
+            _ => Err(Error::shape(
+                format!("{what} in buffer `{}`", spec.label),
+                format!("a range within {} elements", spec.len),
+                format!("{elements} elements from {} on", region.offset),
+            )),
+        }
+    }
+
+    /// Checks rows of `width` elements that lie `stride` apart.
+    pub(crate) fn check_rows(
+        &self,
+        what: &str,
+        region: Region,
+        [rows, width, stride]: [usize; 3],
+    ) -> Result<()> {
+        match rows {
+            0 => Ok(()),
+            _ => self.check(
+                what,
+                region,
+                (rows - 1).saturating_mul(stride).saturating_add(width),
+            ),
+        }
+    }
+
+    /// Checks that `len` words of the table from `offset` on are there and below `bound`.
+    pub(crate) fn check_table(
+        &self,
+        what: &str,
+        offset: TableOffset,
+        len: usize,
+        bound: usize,
+    ) -> Result<()> {
+        let words = offset
+            .0
+            .checked_add(len)
+            .and_then(|end| self.recording.words.get(offset.0..end))
+            .ok_or_else(|| {
+                Error::shape(
+                    format!("table of {what}"),
+                    format!("{len} words from {} on", offset.0),
+                    format!("a table of {} words", self.recording.words.len()),
+                )
+            })?;
+        match words.iter().find(|&&word| word as usize >= bound) {
+            None => Ok(()),
+            Some(word) => Err(Error::shape(
+                format!("table of {what}"),
+                format!("indices below {bound}"),
+                word,
+            )),
+        }
+    }
+
+    /// One more than the largest of `len` words of the table from `offset` on: the size of the dimension that they index.
+    pub(crate) fn table_bound(&self, what: &str, offset: TableOffset, len: usize) -> Result<usize> {
+        self.check_table(what, offset, len, usize::MAX)?;
+        let words = self.recording.words.iter().skip(offset.0).take(len);
+        Ok(words.max().map_or(0, |&word| word as usize + 1))
+    }
+
+    /// The product of `factors` as a number of elements.
+    pub(crate) fn count(&self, what: &'static str, factors: &[usize]) -> Result<usize> {
+        checked_product(what, factors)
+    }
+
+    /// Workgroups for `elements` at `each` a workgroup, spread over x and y because a dimension has few: the shader
+    /// counts them with `lib/index.wgsl`.
+    pub(crate) fn linear(&self, elements: usize, each: usize) -> Result<[u32; 3]> {
+        let count = elements.div_ceil(each);
+        let most = self.limits().max_compute_workgroups_per_dimension as usize;
+        let x = count.min(most);
+        let y = count.div_ceil(x.max(1));
+        if y > most {
+            return Err(Error::Limit {
+                what: "workgroups of a dispatch".to_owned(),
+                needed: count as u64,
+                limit: (most * most) as u64,
+                advice: "use smaller batches",
+            });
+        }
+        Ok([x as u32, y as u32, 1])
+    }
+
+    /// Records a dispatch into the current section.
+    pub(crate) fn dispatch(&mut self, dispatch: &Dispatch<'_>) -> Result<()> {
+        if dispatch.workgroups.contains(&0) {
+            return Ok(());
+        }
+        self.check_dispatch(dispatch)?;
+        let recorded = Recorded {
+            pipeline: self.pipeline(dispatch),
+            group: self.group(dispatch.bindings),
+            uniform: self.uniform(dispatch.uniform)?,
+            step: dispatch.step.unwrap_or(0),
+            workgroups: dispatch.workgroups,
+            cost: dispatch.cost,
+        };
+        self.recording.steps = self.recording.steps.max(recorded.step.saturating_add(1));
+        self.recording.sections[self.section].push(recorded);
+        Ok(())
+    }
+
+    /// What `wgpu` would refuse later, and with fewer words.
+    fn check_dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
+        let label = dispatch.shader.label();
+        let defect = |text: &str| Err(Error::Device(format!("kernel `{label}`: {text}")));
+        if !(dispatch.bindings.iter().map(|binding| binding.access())).eq(dispatch
+            .shader
+            .bindings()
+            .iter()
+            .copied())
+        {
+            return defect("its bindings are not those that the shader declares");
+        }
+        if dispatch.uniform.len() != dispatch.shader.uniform_bytes()
+            || dispatch.uniform.len() > UNIFORM_BYTES
+        {
+            return defect("its uniform has another size than the shader's");
+        }
+        let limits = self.limits();
+        let storage = limits.max_storage_buffers_per_shader_stage as usize;
+        let groups = limits.max_compute_workgroups_per_dimension;
+        let most = dispatch.workgroups.into_iter().max().unwrap_or(0);
+        if dispatch.bindings.len() > storage || most > groups {
+            let many = most > groups;
+            return Err(Error::Limit {
+                what: match many {
+                    true => format!("workgroups of `{label}` in one dimension"),
+                    false => format!("storage buffers of `{label}`"),
+                },
+                needed: if many {
+                    most.into()
+                } else {
+                    dispatch.bindings.len() as u64
+                },
+                limit: if many { groups.into() } else { storage as u64 },
+                advice: "use smaller batches, or an adapter with WebGPU's default limits",
+            });
+        }
+        let conflict = dispatch.bindings.iter().any(|binding| match *binding {
+            Binding::Read(buffer) => dispatch.bindings.contains(&Binding::ReadWrite(buffer)),
+            Binding::ScratchRead => dispatch.bindings.contains(&Binding::ScratchWrite),
+            _ => false,
+        });
+        match conflict {
+            true => defect("it reads and writes the same buffer through different bindings"),
+            false => Ok(()),
+        }
+    }
+
+    fn pipeline(&mut self, dispatch: &Dispatch<'_>) -> usize {
+        let request = PipelineRequest {
+            shader: dispatch.shader.clone(),
+            overrides: dispatch.overrides.to_vec(),
+        };
+        let list = &mut self.recording.pipelines;
+        *self.pipelines.entry(request.key()).or_insert_with(|| {
+            list.push(request);
+            list.len() - 1
+        })
+    }
+
+    fn group(&mut self, bindings: &[Binding]) -> usize {
+        if let Some(&group) = self.groups.get(bindings) {
+            return group;
+        }
+        self.recording.groups.push(bindings.to_vec());
+        let group = self.recording.groups.len() - 1;
+        self.groups.insert(bindings.to_vec(), group);
+        group
+    }
+
+    /// The uniform's byte offset.
+    fn uniform(&mut self, bytes: &[u8]) -> Result<u32> {
+        if let Some(&offset) = self.uniforms.get(bytes) {
+            return Ok(offset);
+        }
+        let uniforms = &mut self.recording.uniforms;
+        let offset = u32::try_from(uniforms.len()).map_err(|_| Error::Overflow {
+            what: "parameters of all dispatches",
+            detail: format!("{} bytes", uniforms.len()),
+        })?;
+        uniforms.extend_from_slice(bytes);
+        uniforms.resize(offset as usize + UNIFORM_BYTES, 0);
+        self.uniforms.insert(bytes.to_vec(), offset);
+        Ok(offset)
+    }
+}

@@ -1,0 +1,84 @@
+//! Shaders: WGSL modules concatenated to one source, and what it expects to be bound.
+//!
+//! Every shader has the same shape. Group 0 holds the parameters: binding 0 a uniform of 4-byte scalars, binding 1 the
+//! relative step of a dispatch that is one of many (declared by `lib/step.wgsl`). Group 1 holds the storage buffers in
+//! the order of [`Shader::bindings`]. The entry point is `main`.
+
+use std::sync::Arc;
+
+/// How a shader uses a storage buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// An assembled shader.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shader {
+    label: String,
+    source: Arc<str>,
+    bindings: Vec<Access>,
+    overrides: Vec<(&'static str, f64)>,
+    uniform_bytes: usize,
+}
+
+impl Shader {
+    /// Concatenates `modules`. `uniform_bytes` is the size of the Rust twin of the uniform at group 0, binding 0.
+    pub(crate) fn new(
+        label: impl Into<String>,
+        modules: &[&str],
+        bindings: &[Access],
+        uniform_bytes: usize,
+    ) -> Self {
+        Self {
+            label: label.into(),
+            source: modules.join("\n").into(),
+            bindings: bindings.to_vec(),
+            overrides: Vec::new(),
+            uniform_bytes,
+        }
+    }
+
+    /// Values of the override constants that have no default, or a typical one: what the translation test uses.
+    pub(crate) fn with_overrides(mut self, overrides: &[(&'static str, f64)]) -> Self {
+        self.overrides = overrides.to_vec();
+        self
+    }
+
+    /// Its name, which is also that of the operation.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// WGSL.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(crate) fn shared_source(&self) -> &Arc<str> {
+        &self.source
+    }
+
+    /// The storage buffers of group 1.
+    pub fn bindings(&self) -> &[Access] {
+        &self.bindings
+    }
+
+    /// Typical values of override constants.
+    pub fn overrides(&self) -> &[(&'static str, f64)] {
+        &self.overrides
+    }
+
+    /// Bytes of the uniform at group 0, binding 0.
+    pub fn uniform_bytes(&self) -> usize {
+        self.uniform_bytes
+    }
+}
+
+/// Every shader of the crate, one entry for each set of modules.
+pub fn all() -> Vec<Shader> {
+    super::kernel::shaders()
+}

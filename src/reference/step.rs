@@ -1,0 +1,297 @@
+//! One step of one sequence in one layer and direction.
+//!
+//! `input side = norm(W_ih x) + b_ih` and `recurrent side = norm(W_hh u) + b_hh`, where `u` is the state with recurrent
+//! dropout; then the cell; then zoneout. With per-gate normalisation the cell adds the biases, after its own norms. The
+//! reset-before GRU's candidate rows of `W_hh` are not multiplied here but in the cell.
+
+use std::ops::Range;
+
+use super::Float;
+use super::elman::ElmanStep;
+use super::gru::GruStep;
+use super::linear::{add, add_outer, multiply, multiply_transposed};
+use super::lstm::LstmStep;
+use super::norm::Normalised;
+use crate::cell::{mix, pullback};
+use crate::config::{Activations, Cell, CellSpec, GruReset, RnnConfig};
+use crate::ops::{Mode, RandomPurpose, RandomSite};
+use crate::params::{ParameterKind, ParameterLayout};
+use crate::random::uniform;
+
+/// One direction of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layer<'a, T> {
+    pub(super) config: &'a RnnConfig,
+    pub(super) layout: &'a ParameterLayout,
+    pub(super) parameters: &'a [T],
+    pub(super) mode: Mode,
+    pub(super) seed: u64,
+    pub(super) layer: usize,
+    pub(super) direction: usize,
+}
+
+/// Where a step is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    /// Row of the layer's input.
+    pub(super) token: usize,
+    /// The caller's index of the sequence.
+    pub(super) sequence: u32,
+    /// Steps of the sequence that this direction has taken before.
+    pub(super) step: u32,
+}
+
+/// The state of one sequence, or its gradient.
+#[derive(Debug, Clone)]
+pub(super) struct Values<T> {
+    /// `[state size]`
+    pub(super) h: Vec<T>,
+    /// `[hidden]`; empty for cells without one.
+    pub(super) c: Vec<T>,
+}
+
+/// What enters a cell, `[gates * hidden]` each, in PyTorch's order of gates; or its gradient.
+#[derive(Debug, Clone)]
+pub(super) struct Sides<T> {
+    pub(super) input: Vec<T>,
+    pub(super) recurrent: Vec<T>,
+}
+
+/// What the backward needs of a step.
+#[derive(Debug, Clone)]
+pub(super) struct Step<T> {
+    pub(super) position: Position,
+    before: Values<T>,
+    /// The state that enters the recurrent products.
+    u: Vec<T>,
+    /// With whole-row normalisation: of the input's and of the recurrent products.
+    norms: Option<[Normalised<T>; 2]>,
+    cell: CellStep<T>,
+}
+
+#[derive(Debug, Clone)]
+enum CellStep<T> {
+    Elman(ElmanStep<T>),
+    Lstm(LstmStep<T>),
+    Gru(GruStep<T>),
+}
+
+/// The gradient of what entered a cell.
+#[derive(Debug)]
+pub(super) struct CellGradient<T> {
+    pub(super) sides: Sides<T>,
+    /// Of the state before the step, without the recurrent products' part.
+    pub(super) before: Values<T>,
+    /// Of the state that enters a product inside the cell; empty if there is none.
+    pub(super) u: Vec<T>,
+}
+
+impl<'a, T: Float> Layer<'a, T> {
+    pub(super) fn spec(&self) -> &'a CellSpec {
+        self.config.spec()
+    }
+
+    pub(super) fn activations(&self) -> &'a Activations {
+        &self.spec().activations[self.direction]
+    }
+
+    /// Where a parameter lies; an empty range if the configuration does not have it.
+    pub(super) fn place(&self, kind: ParameterKind) -> Range<usize> {
+        match self.layout.find(self.layer, self.direction, kind) {
+            Some(entry) => entry.offset..entry.offset + entry.len(),
+            None => 0..0,
+        }
+    }
+
+    pub(super) fn parameter(&self, kind: ParameterKind) -> &'a [T] {
+        &self.parameters[self.place(kind)]
+    }
+
+    /// The step from the state `before` to the next.
+    pub(super) fn step(
+        &self,
+        x: &[T],
+        before: Values<T>,
+        mask: Option<&[T]>,
+        position: Position,
+    ) -> (Step<T>, Values<T>) {
+        let mut u = before.h.clone();
+        if let Some(mask) = mask {
+            super::scale(&mut u, mask);
+        }
+        let (sides, norms) = self.sides(x, &u);
+        let (cell, new) = match self.spec().cell {
+            Cell::Elman => {
+                let (cell, new) = self.elman(&sides);
+                (CellStep::Elman(cell), new)
+            }
+            Cell::Lstm => {
+                let (cell, new) = self.lstm(&sides, &before);
+                (CellStep::Lstm(cell), new)
+            }
+            Cell::Gru => {
+                let (cell, new) = self.gru(&sides, &before, &u);
+                (CellStep::Gru(cell), new)
+            }
+        };
+        let after = self.zoneout(&before, &new, position);
+        let step = Step {
+            position,
+            before,
+            u,
+            norms,
+            cell,
+        };
+        (step, after)
+    }
+
+    fn sides(&self, x: &[T], u: &[T]) -> (Sides<T>, Option<[Normalised<T>; 2]>) {
+        use ParameterKind as Kind;
+        let mut input = multiply(self.parameter(Kind::WeightInput), x);
+        let weights = &self.parameter(Kind::WeightRecurrent)[..self.recurrent_rows() * u.len()];
+        let mut recurrent = multiply(weights, u);
+        recurrent.resize(input.len(), T::zero());
+        let norms = self.whole_norm_epsilon().map(|epsilon| {
+            let norms = [
+                Normalised::new(&input, epsilon),
+                Normalised::new(&recurrent, epsilon),
+            ];
+            input = norms[0].scaled(self.parameter(Kind::NormInput));
+            recurrent = norms[1].scaled(self.parameter(Kind::NormRecurrent));
+            norms
+        });
+        if !self.spec().is_per_gate_norm() {
+            add(&mut input, self.parameter(Kind::BiasInput));
+            add(&mut recurrent, self.parameter(Kind::BiasRecurrent));
+        }
+        (Sides { input, recurrent }, norms)
+    }
+
+    /// The gradients of a step's input and of the state before it, from that of the state after it. Those of the
+    /// parameters are added to `d_parameters`.
+    pub(super) fn step_backward(
+        &self,
+        (step, x, mask): (&Step<T>, &[T], Option<&[T]>),
+        d_after: Values<T>,
+        d_parameters: &mut [T],
+    ) -> (Vec<T>, Values<T>) {
+        let (mut d_before, d_new) = self.zoneout_backward(&d_after, step.position);
+        let d_cell = match &step.cell {
+            CellStep::Elman(cell) => self.elman_backward(cell, &d_new),
+            CellStep::Lstm(cell) => self.lstm_backward(cell, &step.before, d_new, d_parameters),
+            CellStep::Gru(cell) => {
+                self.gru_backward(cell, (&step.before, &step.u), &d_new, d_parameters)
+            }
+        };
+        let (d_x, mut d_u) = self.sides_backward((step, x), d_cell.sides, d_parameters);
+        add(&mut d_u, &d_cell.u);
+        if let Some(mask) = mask {
+            super::scale(&mut d_u, mask);
+        }
+        add(&mut d_before.h, &d_u);
+        add(&mut d_before.h, &d_cell.before.h);
+        add(&mut d_before.c, &d_cell.before.c);
+        (d_x, d_before)
+    }
+
+    fn sides_backward(
+        &self,
+        (step, x): (&Step<T>, &[T]),
+        d_sides: Sides<T>,
+        d_parameters: &mut [T],
+    ) -> (Vec<T>, Vec<T>) {
+        use ParameterKind as Kind;
+        let Sides {
+            mut input,
+            mut recurrent,
+        } = d_sides;
+        if !self.spec().is_per_gate_norm() {
+            add(&mut d_parameters[self.place(Kind::BiasInput)], &input);
+            add(
+                &mut d_parameters[self.place(Kind::BiasRecurrent)],
+                &recurrent,
+            );
+        }
+        if let Some(norms) = &step.norms {
+            for (d, norm, kind) in [
+                (&mut input, &norms[0], Kind::NormInput),
+                (&mut recurrent, &norms[1], Kind::NormRecurrent),
+            ] {
+                let d_scale = &mut d_parameters[self.place(kind)];
+                *d = norm.backward(self.parameter(kind), d, d_scale);
+            }
+        }
+        recurrent.truncate(self.recurrent_rows());
+        add_outer(&mut d_parameters[self.place(Kind::WeightInput)], &input, x);
+        let d_weights = &mut d_parameters[self.place(Kind::WeightRecurrent)];
+        add_outer(d_weights, &recurrent, &step.u);
+        let back = |kind, d: &[T], columns| multiply_transposed(self.parameter(kind), d, columns);
+        (
+            back(Kind::WeightInput, &input, x.len()),
+            back(Kind::WeightRecurrent, &recurrent, step.u.len()),
+        )
+    }
+
+    /// Rows of `W_hh` that are multiplied with the state itself.
+    fn recurrent_rows(&self) -> usize {
+        let spec = self.spec();
+        let gates = match (spec.cell, spec.reset) {
+            (Cell::Gru, GruReset::Before) => 2,
+            _ => spec.gates(),
+        };
+        gates * self.config.hidden_size()
+    }
+
+    fn whole_norm_epsilon(&self) -> Option<f64> {
+        let norm = self.spec().layer_norm?;
+        self.spec().is_whole_norm().then_some(norm.epsilon)
+    }
+
+    /// How much of the old state a unit keeps: the probability in evaluation, a draw of 0 or 1 in training.
+    fn kept(&self, purpose: RandomPurpose, position: Position, unit: usize) -> f32 {
+        let zoneout = self.spec().zoneout;
+        let probability = match purpose {
+            RandomPurpose::ZoneoutCell => zoneout.cell,
+            _ => zoneout.hidden,
+        };
+        if self.mode == Mode::Evaluation || probability == 0.0 {
+            return probability;
+        }
+        let site = RandomSite {
+            layer: self.layer as u32,
+            direction: self.direction as u32,
+            purpose,
+        };
+        let Position { sequence, step, .. } = position;
+        let drawn = uniform(self.seed, site, sequence, step, unit as u32);
+        if drawn < probability { 1.0 } else { 0.0 }
+    }
+
+    fn zoneout(&self, old: &Values<T>, new: &Values<T>, position: Position) -> Values<T> {
+        let blend = |purpose, old: &[T], new: &[T]| {
+            let units = old.iter().zip(new).enumerate();
+            let blend = |(unit, (&old, &new))| mix(self.kept(purpose, position, unit), old, new);
+            units.map(blend).collect()
+        };
+        Values {
+            h: blend(RandomPurpose::ZoneoutHidden, &old.h, &new.h),
+            c: blend(RandomPurpose::ZoneoutCell, &old.c, &new.c),
+        }
+    }
+
+    /// The gradients of the old and of the new state. Zoneout is linear, so they do not depend on the states.
+    fn zoneout_backward(&self, d: &Values<T>, position: Position) -> (Values<T>, Values<T>) {
+        let split = |purpose, d: &[T]| -> (Vec<T>, Vec<T>) {
+            let units = d.iter().enumerate().map(|(unit, &d)| {
+                let kept = self.kept(purpose, position, unit);
+                let states = [T::zero(); 2];
+                let (_, [old, new]) = pullback(|[old, new]| [mix(kept, old, new)], states, [d]);
+                (old, new)
+            });
+            units.unzip()
+        };
+        let (old_h, new_h) = split(RandomPurpose::ZoneoutHidden, &d.h);
+        let (old_c, new_c) = split(RandomPurpose::ZoneoutCell, &d.c);
+        (Values { h: old_h, c: old_c }, Values { h: new_h, c: new_c })
+    }
+}

@@ -1,0 +1,31 @@
+//! Whole networks on the CPU device against the reference: every variant, generated shapes, outputs and gradients.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{DROPOUT, Problem, arranged, check, variants};
+use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::rnn::GradientMode;
+use wgpu_rnn::{Device, Mode};
+
+#[test]
+fn every_variant_agrees_with_the_reference() {
+    let device: Arc<dyn Device> = Arc::new(CpuDevice::new().unwrap());
+    let mut failures = Vec::new();
+    for (index, (name, builder)) in variants(3, 5).into_iter().enumerate() {
+        for round in 0..4 {
+            let config = arranged(builder.clone(), index + round);
+            let config = if round % 2 == 1 { config.dropout(DROPOUT) } else { config }.build().unwrap();
+            let mut problem = Problem::generate(config, &[4, 0, 7, 1, 7, 2], 11 * index as u64 + round as u64);
+            problem.mode = if round % 2 == 1 { Mode::Training } else { Mode::Evaluation };
+            for mode in [GradientMode::Save, GradientMode::Recompute] {
+                let result = problem.solve(&device, mode).map_err(|e| e.to_string());
+                if let Err(error) = result.and_then(|answer| check(&problem, &answer)) {
+                    failures.push(format!("{name} round {round} {mode:?}: {error}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}

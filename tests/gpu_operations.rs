@@ -1,0 +1,19 @@
+//! Every operation on the GPU device against naive loops on the host: tiny, odd, large, strided and empty shapes, on
+//! Vulkan under WebGPU's default limits and under the adapter's own, and on GL.
+#![cfg(feature = "gpu")]
+
+#[path = "gpu_operations/support.rs"]
+mod support;
+
+#[path = "gpu_operations/copies.rs"]
+mod copies;
+#[path = "gpu_operations/device.rs"]
+mod device;
+#[path = "gpu_operations/norms.rs"]
+mod norms;
+#[path = "gpu_operations/products.rs"]
+mod products;
+#[path = "gpu_operations/random.rs"]
+mod random;
+#[path = "gpu_operations/sums.rs"]
+mod sums;

@@ -1,0 +1,216 @@
+//! Fill and the matrix product.
+
+use wgpu_rnn::ops::{Fill, Gemm, Matrix, Region, RowMap};
+
+use crate::support::{Case, random};
+
+#[test]
+fn fill() {
+    for (len, offset) in [(1, 0), (255, 3), (257, 1), (70_000, 5)] {
+        let mut case = Case::new();
+        let target = case.buffer("target", random(len + offset + 2, 1));
+        let mut expected: Vec<f64> = case.contents[0].1.iter().map(|&v| v.into()).collect();
+        expected[offset..offset + len].fill(-2.5);
+        case.push(Fill {
+            target: Region::from(target).at(offset),
+            len,
+            value: -2.5,
+        });
+        case.expect("fill", target, &expected, &vec![0.0; expected.len()]);
+    }
+}
+
+/// A product with its operands, to be multiplied naively too.
+struct Product {
+    m: usize,
+    n: usize,
+    k: usize,
+    a_transposed: bool,
+    b_transposed: bool,
+    c_transposed: bool,
+    map: char,
+    bias: bool,
+    accumulate: bool,
+}
+
+const PLAIN: Product = Product {
+    m: 5,
+    n: 7,
+    k: 3,
+    a_transposed: false,
+    b_transposed: false,
+    c_transposed: false,
+    map: ' ',
+    bias: false,
+    accumulate: false,
+};
+
+/// A matrix of the given size in a buffer with a margin: rows are one element further apart than they need be.
+fn matrix(region: Region, rows: usize, columns: usize, transposed: bool) -> Matrix {
+    match transposed {
+        false => Matrix::rows(region, columns + 1),
+        true => Matrix::rows(region, rows + 1).transposed(),
+    }
+}
+
+fn at(matrix: &Matrix, row: usize, column: usize) -> usize {
+    matrix.region.offset + row * matrix.strides[0] + column * matrix.strides[1]
+}
+
+fn check(product: &Product) {
+    let Product { m, n, k, .. } = *product;
+    let mut case = Case::new();
+    // The mapped dimension is larger than the product needs, and visited out of order.
+    let permutation = |len: usize| -> Vec<u32> {
+        let step = (1..)
+            .find(|s| (len + 3) / 2 < *s && gcd(*s, len + 3) == 1)
+            .unwrap();
+        (0..len).map(|i| (i * step % (len + 3)) as u32).collect()
+    };
+    let (a_rows, a_columns, c_rows) = match product.map {
+        'm' => (m + 3, k, m),
+        'k' => (m, k + 3, m),
+        's' => (m, k, m + 3),
+        _ => (m, k, m),
+    };
+    let words = permutation(if product.map == 'k' { k } else { m });
+    let table = case.program.table(&words);
+    let margin = 6;
+    let size = |rows: usize, columns: usize| (rows + 1) * (columns + 1) + margin;
+    let a = case.buffer("a", random(size(a_rows, a_columns), 1));
+    let b = case.buffer("b", random(size(k, n), 2));
+    let c = case.buffer("c", random(size(c_rows, n), 3));
+    let bias = case.buffer("bias", random(n + margin, 4));
+    let region = |buffer| Region::from(buffer).at(margin);
+    let gemm = Gemm {
+        a: matrix(region(a), a_rows, a_columns, product.a_transposed),
+        b: matrix(region(b), k, n, product.b_transposed),
+        c: matrix(region(c), c_rows, n, product.c_transposed),
+        m,
+        n,
+        k,
+        map: match product.map {
+            'm' => Some(RowMap::GatherM(table)),
+            'k' => Some(RowMap::GatherK(table)),
+            's' => Some(RowMap::ScatterM(table)),
+            _ => None,
+        },
+        bias: product.bias.then_some(region(bias)),
+        accumulate: product.accumulate,
+    };
+    case.push(gemm);
+    let (av, bv, cv) = (
+        &case.contents[0].1,
+        &case.contents[1].1,
+        &case.contents[2].1,
+    );
+    let mut expected: Vec<f64> = cv.iter().map(|&v| v.into()).collect();
+    let mut tolerance = vec![0.0; expected.len()];
+    for i in 0..m {
+        for j in 0..n {
+            // Every sum of k terms, in any order, is off by at most k epsilon times the sum of absolute terms; bias and
+            // accumulation add two roundings.
+            let (mut sum, mut size) = (0.0, 0.0);
+            for p in 0..k {
+                let row = if product.map == 'm' {
+                    words[i] as usize
+                } else {
+                    i
+                };
+                let column = if product.map == 'k' {
+                    words[p] as usize
+                } else {
+                    p
+                };
+                let term =
+                    f64::from(av[at(&gemm.a, row, column)]) * f64::from(bv[at(&gemm.b, p, j)]);
+                sum += term;
+                size += term.abs();
+            }
+            if product.bias {
+                let value = f64::from(case.contents[3].1[margin + j]);
+                sum += value;
+                size += value.abs();
+            }
+            let row = if product.map == 's' {
+                words[i] as usize
+            } else {
+                i
+            };
+            let index = at(&gemm.c, row, j);
+            if product.accumulate {
+                sum += expected[index];
+                size += expected[index].abs();
+            }
+            expected[index] = sum;
+            tolerance[index] = (k + 2) as f64 * f64::from(f32::EPSILON) * size;
+        }
+    }
+    let what = format!("gemm {m} x {n} x {k} map `{}`", product.map);
+    case.expect(&what, c, &expected, &tolerance);
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[test]
+fn gemm_sizes() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 130, 16),
+        (3, 5, 0),
+        (64, 64, 16),
+        (65, 63, 17),
+        (129, 70, 33),
+        (200, 3, 100),
+    ] {
+        check(&Product { m, n, k, ..PLAIN });
+    }
+}
+
+#[test]
+fn gemm_strides_and_maps() {
+    for bits in 0..8 {
+        for map in [' ', 'm', 'k', 's'] {
+            check(&Product {
+                m: 67,
+                n: 35,
+                k: 21,
+                a_transposed: bits & 1 != 0,
+                b_transposed: bits & 2 != 0,
+                c_transposed: bits & 4 != 0,
+                map,
+                bias: bits % 3 == 0,
+                accumulate: bits % 2 == 1,
+            });
+        }
+    }
+}
+
+/// Sums longer than a software adapter's loops may run.
+#[test]
+fn gemm_long_sums() {
+    for map in [' ', 'k'] {
+        check(&Product {
+            m: 9,
+            n: 11,
+            k: 140_001,
+            a_transposed: true,
+            map,
+            bias: true,
+            ..PLAIN
+        });
+    }
+}
+
+#[test]
+fn gemm_many_rows() {
+    check(&Product {
+        m: 70_001,
+        n: 2,
+        k: 3,
+        bias: true,
+        ..PLAIN
+    });
+}
