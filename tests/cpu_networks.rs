@@ -16,9 +16,23 @@ fn every_variant_agrees_with_the_reference() {
     for (index, (name, builder)) in variants(3, 5).into_iter().enumerate() {
         for round in 0..4 {
             let config = arranged(builder.clone(), index + round);
-            let config = if round % 2 == 1 { config.dropout(DROPOUT) } else { config }.build().unwrap();
-            let mut problem = Problem::generate(config, &[4, 0, 7, 1, 7, 2], 11 * index as u64 + round as u64);
-            problem.mode = if round % 2 == 1 { Mode::Training } else { Mode::Evaluation };
+            let config = if round % 2 == 1 {
+                config.dropout(DROPOUT)
+            } else {
+                config
+            }
+            .build()
+            .unwrap();
+            let mut problem = Problem::generate(
+                config,
+                &[4, 0, 7, 1, 7, 2],
+                11 * index as u64 + round as u64,
+            );
+            problem.mode = if round % 2 == 1 {
+                Mode::Training
+            } else {
+                Mode::Evaluation
+            };
             for mode in [GradientMode::Save, GradientMode::Recompute] {
                 let result = problem.solve(&device, mode).map_err(|e| e.to_string());
                 if let Err(error) = result.and_then(|answer| check(&problem, &answer)) {
@@ -27,5 +41,10 @@ fn every_variant_agrees_with_the_reference() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

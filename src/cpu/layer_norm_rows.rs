@@ -2,6 +2,7 @@
 
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::memory::Extent;
+use crate::cpu::parallel::{Lane, for_lanes};
 use crate::cpu::plan::{Context, Run};
 use crate::error::{Error, Result};
 use crate::ops::LayerNormRows;
@@ -48,6 +49,19 @@ impl SlotMask {
     }
 }
 
+impl SlotMask {
+    /// Gives the elements of `row` that belong mean 0 and variance 1; returns `1 / sqrt(variance + epsilon)`.
+    pub(super) fn normalise(self, row: &mut [f32], epsilon: f64) -> f32 {
+        let (mean, deviation) = self.statistics(row, epsilon);
+        for (index, value) in row.iter_mut().enumerate() {
+            if self.has(index) {
+                *value = (*value - mean) * deviation;
+            }
+        }
+        deviation
+    }
+}
+
 impl Run for LayerNormRows {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
         SlotMask::new(self.slots, self.slot_mask)?;
@@ -69,36 +83,17 @@ impl Run for LayerNormRows {
             Extent::new(self.deviation, self.rows),
         ];
         context.memory.write_parts(parts, |[values, deviation]| {
-            let normalise = |row: &mut [f32], deviation: &mut f32| {
-                let (mean, inverse) = mask.statistics(row, f64::from(self.epsilon));
-                *deviation = inverse;
+            let lanes = [Lane::new(values, units), Lane::new(deviation, 1)];
+            for_lanes(lanes, self.rows, 8 * units, &|_, [row, deviation]| {
+                deviation[0] = mask.normalise(row, f64::from(self.epsilon));
                 for (index, value) in row.iter_mut().enumerate() {
                     let bias = bias.map_or(0.0, |bias| bias[index]);
                     *value = match mask.has(index) {
-                        true => (*value - mean) * inverse * scale.map_or(1.0, |s| s[index]) + bias,
+                        true => *value * scale.map_or(1.0, |scale| scale[index]) + bias,
                         false => bias,
                     };
                 }
-            };
-            rows_with_one(values, units, deviation, normalise);
+            });
         })
     }
-}
-
-/// Calls `work` for every row together with one element of its own.
-pub(super) fn rows_with_one(
-    values: &mut [f32],
-    width: usize,
-    ones: &mut [f32],
-    work: impl Fn(&mut [f32], &mut f32) + Sync,
-) {
-    use rayon::prelude::*;
-    if width == 0 {
-        return;
-    }
-    values
-        .par_chunks_mut(width)
-        .zip(ones)
-        .with_min_len((8 * 1024 / width).max(1))
-        .for_each(|(row, one)| work(row, one));
 }

@@ -28,18 +28,20 @@ impl Run for LayerNormRowsBackward {
         let normalised = &mut normalised[self.normalised.offset..][..self.rows * units];
         for_rows(normalised, units, 8, |row, normalised| {
             let gradient = &gradient[row * units..][..units];
-            let scaled = |index: usize| match mask.has(index) {
-                true => scale[index] * gradient[index],
-                false => 0.0,
-            };
+            let scaled = |index: usize| scale[index] * gradient[index];
             normalisation_gradient(normalised, mask, deviation[row], scaled);
+            for (index, value) in normalised.iter_mut().enumerate() {
+                if !mask.has(index) {
+                    *value = 0.0;
+                }
+            }
         });
         Ok(())
     }
 }
 
 /// Replaces a row of normalised values by the gradient of the raw ones, where `gradient(index)` is that of the normalised
-/// ones: `deviation * (d - mean(d) - normalised * mean(d * normalised))`. Elements outside of `mask` become 0.
+/// ones: `deviation * (d - mean(d) - normalised * mean(d * normalised))`. Elements outside of `mask` stay.
 pub(super) fn normalisation_gradient(
     normalised: &mut [f32],
     mask: SlotMask,
@@ -57,9 +59,8 @@ pub(super) fn normalisation_gradient(
     let count = (normalised.len() / mask.slots * mask.count()) as f64;
     let (mean, product) = ((sum / count) as f32, (product / count) as f32);
     for (index, value) in normalised.iter_mut().enumerate() {
-        *value = match mask.has(index) {
-            true => deviation * (gradient(index) - mean - *value * product),
-            false => 0.0,
-        };
+        if mask.has(index) {
+            *value = deviation * (gradient(index) - mean - *value * product);
+        }
     }
 }

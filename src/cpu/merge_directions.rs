@@ -5,18 +5,15 @@ use crate::cpu::memory::Extent;
 use crate::cpu::parallel::for_rows;
 use crate::cpu::plan::{Context, Run};
 use crate::error::{Error, Result};
-use crate::ops::{MergeDirections, SplitDirections, TableOffset};
+use crate::ops::{MergeDirections, Region, SplitDirections, TableOffset};
 
-/// Checks that the table is within `tokens` rows, if a direction uses it.
-fn check_table(
-    accesses: &Accesses<'_>,
-    reverse: [bool; 2],
-    table: TableOffset,
-    tokens: usize,
-) -> Result<()> {
-    if !reverse[0] && !reverse[1] {
-        return Ok(());
-    }
+/// Whether a direction that is there runs backwards.
+fn uses_table(states: [Option<Region>; 2], reverse: [bool; 2]) -> bool {
+    (0..2).any(|direction| states[direction].is_some() && reverse[direction])
+}
+
+/// Checks that the table stays within `tokens` rows.
+fn check_table(accesses: &Accesses<'_>, table: TableOffset, tokens: usize) -> Result<()> {
     let reached = accesses.rows_reached(table, tokens)?;
     if reached > tokens {
         return Err(Error::shape("reverse rows", tokens, reached));
@@ -26,7 +23,9 @@ fn check_table(
 
 impl Run for MergeDirections {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
-        check_table(accesses, self.reverse, self.table, self.tokens)?;
+        if uses_table(self.states, self.reverse) {
+            check_table(accesses, self.table, self.tokens)?;
+        }
         for states in self.states {
             accesses.read_optional(states, elements(&[self.tokens, self.width]))?;
         }
@@ -40,9 +39,9 @@ impl Run for MergeDirections {
         let second = context.memory.optional(self.states[1])?;
         let residual = context.memory.optional(self.residual)?;
         let (states, residual) = ([first.as_deref(), second.as_deref()], residual.as_deref());
-        let rows = match self.reverse {
-            [false, false] => &[],
-            _ => context.words(self.table, self.tokens),
+        let rows = match uses_table(self.states, self.reverse) {
+            true => context.words(self.table, self.tokens),
+            false => &[],
         };
         let (width, output_width) = (self.width, self.output_width());
         let mut output = context.memory.write(self.output.buffer)?;
@@ -82,7 +81,9 @@ impl SplitDirections {
 
 impl Run for SplitDirections {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
-        check_table(accesses, self.reverse, self.table, self.tokens)?;
+        if uses_table(self.states, self.reverse) {
+            check_table(accesses, self.table, self.tokens)?;
+        }
         for states in self.states {
             accesses.write_optional(states, elements(&[self.tokens, self.width]))?;
         }
@@ -90,9 +91,9 @@ impl Run for SplitDirections {
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {
-        let rows = match self.reverse {
-            [false, false] => &[],
-            _ => context.words(self.table, self.tokens),
+        let rows = match uses_table(self.states, self.reverse) {
+            true => context.words(self.table, self.tokens),
+            false => &[],
         };
         let (width, output_width) = (self.width, self.output_width());
         let output = context.memory.part(self.output)?;
@@ -102,6 +103,9 @@ impl Run for SplitDirections {
             .map(|states| Extent::optional(states, len, self.output));
         context.memory.write_parts(parts, |states| {
             for (direction, states) in states.into_iter().enumerate() {
+                if states.is_empty() {
+                    continue;
+                }
                 let start = if self.sum { 0 } else { direction * width };
                 for_rows(states, width, 1, |row, state| {
                     // The permutation is its own inverse, so it serves this way round as well.

@@ -24,12 +24,17 @@ mod gather_rows;
 mod gemm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
+mod lstm_gates;
 mod matrix_product;
 mod mean_squared_error;
 mod memory;
 mod merge_directions;
 mod parallel;
 mod plan;
+mod recurrence;
+mod recurrent_backward;
+mod recurrent_backward_lstm;
+mod recurrent_forward;
 mod squared_norm;
 mod strided_copies;
 

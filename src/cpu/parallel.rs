@@ -1,5 +1,8 @@
 //! Splitting work over threads where it is worth it. What a piece computes never depends on how the work was split.
 
+use std::array;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 /// Fewer element operations than this are done by one thread: waking another costs as much.
@@ -37,6 +40,75 @@ pub(super) fn for_pieces(values: &mut [f32], work: impl Fn(usize, &mut [f32]) + 
     });
 }
 
+/// A tensor that is changed row by row together with others; of width 0 if it is absent.
+#[derive(Debug)]
+pub(super) struct Lane<'a> {
+    values: &'a mut [f32],
+    width: usize,
+}
+
+impl<'a> Lane<'a> {
+    /// Rows of `width` elements.
+    pub(super) fn new(values: &'a mut [f32], width: usize) -> Self {
+        let width = if values.is_empty() { 0 } else { width };
+        Self { values, width }
+    }
+
+    fn split_at(self, row: usize) -> (Self, Self) {
+        let (first, second) = self.values.split_at_mut(row * self.width);
+        let lane = |values| Self {
+            values,
+            width: self.width,
+        };
+        (lane(first), lane(second))
+    }
+}
+
+/// Calls `work(row, elements of each lane)` for `rows` rows; `cost` says how many simple operations a row takes.
+pub(super) fn for_lanes<const N: usize>(
+    lanes: [Lane<'_>; N],
+    rows: usize,
+    cost: usize,
+    work: &(impl Fn(usize, [&mut [f32]; N]) + Sync),
+) {
+    let rows_at_once = (WORTH_SPLITTING / cost.max(1)).max(1);
+    split_lanes(lanes, 0..rows, rows_at_once, work);
+}
+
+fn split_lanes<const N: usize>(
+    mut lanes: [Lane<'_>; N],
+    rows: Range<usize>,
+    rows_at_once: usize,
+    work: &(impl Fn(usize, [&mut [f32]; N]) + Sync),
+) {
+    if rows.len() <= rows_at_once {
+        for (index, row) in rows.enumerate() {
+            let elements = |lane: &mut Lane<'_>| index * lane.width..(index + 1) * lane.width;
+            let parts = lanes.each_mut().map(|lane| {
+                let range = elements(lane);
+                &mut lane.values[range]
+            });
+            work(row, parts);
+        }
+        return;
+    }
+    let half = rows.len() / 2;
+    let middle = rows.start + half;
+    let mut rest: [Option<Lane<'_>>; N] = array::from_fn(|_| None);
+    let mut at = 0;
+    let first = lanes.map(|lane| {
+        let (first, second) = lane.split_at(half);
+        rest[at] = Some(second);
+        at += 1;
+        first
+    });
+    let rest = rest.map(|lane| lane.unwrap_or(Lane::new(&mut [], 0)));
+    rayon::join(
+        || split_lanes(first, rows.start..middle, rows_at_once, work),
+        || split_lanes(rest, middle..rows.end, rows_at_once, work),
+    );
+}
+
 /// The sum of `term(i)` over a range in an order fixed by its length: halves added, blocks summed from the left.
 pub(super) fn tree_sum(start: usize, len: usize, term: &(impl Fn(usize) -> f64 + Sync)) -> f64 {
     const BLOCK: usize = 16 * 1024;
@@ -72,6 +144,25 @@ mod tests {
             });
             let expected: Vec<f32> = (0..len).map(|i| i as f32).collect();
             assert_eq!(pieces, expected);
+        }
+    }
+
+    #[test]
+    fn lanes_walk_together() {
+        for rows in [0, 1, 5, 1000] {
+            let (mut a, mut b) = (vec![0.0; rows * 3], vec![0.0; rows]);
+            let lanes = [
+                Lane::new(&mut a, 3),
+                Lane::new(&mut [], 7),
+                Lane::new(&mut b, 1),
+            ];
+            for_lanes(lanes, rows, 1000, &|row, [a, absent, b]| {
+                assert!(absent.is_empty() && a.len() == 3);
+                a.iter_mut().for_each(|value| *value += row as f32);
+                b[0] -= row as f32;
+            });
+            assert!((0..3 * rows).all(|i| a[i] == (i / 3) as f32));
+            assert!((0..rows).all(|i| b[i] == -(i as f32)));
         }
     }
 

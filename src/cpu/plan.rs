@@ -4,7 +4,7 @@ use crate::cpu::Threads;
 use crate::cpu::access::Accesses;
 use crate::cpu::memory::{Memory, zeros};
 use crate::device::{DeviceBuffer, Plan};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
 
 /// An operation on the CPU.
@@ -51,21 +51,11 @@ fn implementation(operation: &Operation) -> &dyn Run {
         Operation::MergeDirections(op) => op,
         Operation::SplitDirections(op) => op,
         Operation::DropoutRows(op) => op,
-        Operation::RecurrentForward(_) => &NotYet,
-        Operation::RecurrentBackward(_) => &NotYet,
+        Operation::RecurrentForward(op) => op,
+        Operation::RecurrentBackward(op) => op,
         Operation::MeanSquaredError(op) => op,
         Operation::SquaredNorm(op) => op,
         Operation::Adam(op) => op,
-    }
-}
-
-struct NotYet;
-impl Run for NotYet {
-    fn accesses(&self, _: &mut Accesses<'_>) -> Result<()> {
-        Err(Error::State("recurrent operations are still missing"))
-    }
-    fn run(&self, _: Context<'_>) -> Result<()> {
-        Err(Error::State("recurrent operations are still missing"))
     }
 }
 

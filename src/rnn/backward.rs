@@ -111,18 +111,7 @@ impl Pass<'_> {
             value: 0.0,
         };
         program.push(Section::Backward, zero);
-        if let Some(input) = self.input
-            && network.config.is_residual(self.layer.index)
-        {
-            let copy = Elementwise {
-                kind: ElementwiseKind::Copy,
-                a: self.output,
-                b: self.output,
-                target: input,
-                len: tokens * self.layer.inputs,
-            };
-            program.push(Section::Backward, copy);
-        }
+        self.push_input_gradient_start(program);
         if tokens == 0 {
             // No sweep and no product will run: the packed gradients must not keep what an earlier plan left.
             let len = network.config.directions() * self.layer.layout.gradient_len();
@@ -136,6 +125,43 @@ impl Pass<'_> {
                 },
             );
         }
+    }
+
+    /// What the input's gradient is before the products add to it: the output's in a residual layer.
+    fn push_input_gradient_start(&self, program: &mut Program) {
+        let network = self.network;
+        let Some(target) = self.input else {
+            return;
+        };
+        let len = network.packing.tokens() * self.layer.inputs;
+        if network.config.is_residual(self.layer.index) {
+            let (a, b, kind) = (self.output, self.output, ElementwiseKind::Copy);
+            program.push(
+                Section::Backward,
+                Elementwise {
+                    kind,
+                    a,
+                    b,
+                    target,
+                    len,
+                },
+            );
+        } else if self.scatters_before_gather() {
+            program.push(
+                Section::Backward,
+                Fill {
+                    target,
+                    len,
+                    value: 0.0,
+                },
+            );
+        }
+    }
+
+    /// With two directions and several chunks, the reverse direction of one chunk adds to rows that the forward direction of
+    /// another has not come to: neither may replace what is there.
+    fn scatters_before_gather(&self) -> bool {
+        self.network.config.directions() > 1 && self.network.chunks.len() > 1
     }
 
     /// The gates (or, with whole-row normalisation, the projections and the raw recurrent products) as the forward had them.
@@ -374,7 +400,9 @@ impl Pass<'_> {
             k: units,
             map: reverse.map(RowMap::ScatterM),
             bias: None,
-            accumulate: direction > 0 || network.config.is_residual(layer.index),
+            accumulate: direction > 0
+                || network.config.is_residual(layer.index)
+                || self.scatters_before_gather(),
         };
         program.push(Section::Backward, gemm);
     }

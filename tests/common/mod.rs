@@ -1,8 +1,6 @@
 //! What the tests of whole networks share: every variant of every cell, generated problems, and the comparison with the
 //! reference.
 
-#![expect(dead_code, reason = "each test binary uses its own part")]
-
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
@@ -23,7 +21,7 @@ const CLIP: Clip = Clip {
 };
 
 /// Every variant of every cell, by name; `input` and `hidden` as given, one layer, forward.
-pub fn variants(input: usize, hidden: usize) -> Vec<(&'static str, RnnConfigBuilder)> {
+pub(crate) fn variants(input: usize, hidden: usize) -> Vec<(&'static str, RnnConfigBuilder)> {
     let elman = || RnnConfig::elman(input, hidden);
     let lstm = || RnnConfig::lstm(input, hidden);
     let gru = || RnnConfig::gru(input, hidden);
@@ -32,9 +30,15 @@ pub fn variants(input: usize, hidden: usize) -> Vec<(&'static str, RnnConfigBuil
         ..Activations::default()
     };
     let odd = Activations {
-        gate: Activation::HardSigmoid { alpha: 0.3, beta: 0.5 },
+        gate: Activation::HardSigmoid {
+            alpha: 0.3,
+            beta: 0.5,
+        },
         candidate: Activation::Softsign,
-        hidden: Activation::ScaledTanh { alpha: 1.2, beta: 0.7 },
+        hidden: Activation::ScaledTanh {
+            alpha: 1.2,
+            beta: 0.7,
+        },
     };
     let half = hidden.div_ceil(2);
     let zoneout = |cell| Zoneout { hidden: 0.2, cell };
@@ -51,28 +55,60 @@ pub fn variants(input: usize, hidden: usize) -> Vec<(&'static str, RnnConfigBuil
     let per_gate = LayerNormKind::PerGate;
     vec![
         ("elman", elman()),
-        ("elman_relu_one_bias", elman().activations(relu).bias(Bias::One)),
-        ("elman_clip_zoneout", elman().clip(CLIP).zoneout(zoneout(0.0))),
+        (
+            "elman_relu_one_bias",
+            elman().activations(relu).bias(Bias::One),
+        ),
+        (
+            "elman_clip_zoneout",
+            elman().clip(CLIP).zoneout(zoneout(0.0)),
+        ),
         ("lstm", lstm()),
         ("lstm_no_bias", lstm().bias(Bias::None)),
         ("lstm_peephole_new", lstm().peephole(Peephole::New)),
-        ("lstm_peephole_old", lstm().peephole(Peephole::Old).bias(Bias::One)),
-        ("lstm_forget_from_input", lstm().coupled(Coupled::ForgetFromInput).peephole(Peephole::New)),
-        ("lstm_input_from_forget", lstm().coupled(Coupled::InputFromForget)),
+        (
+            "lstm_peephole_old",
+            lstm().peephole(Peephole::Old).bias(Bias::One),
+        ),
+        (
+            "lstm_forget_from_input",
+            lstm()
+                .coupled(Coupled::ForgetFromInput)
+                .peephole(Peephole::New),
+        ),
+        (
+            "lstm_input_from_forget",
+            lstm().coupled(Coupled::InputFromForget),
+        ),
         ("lstm_projection", lstm().projection(half, false)),
         (
             "lstm_projection_bias_clip",
-            lstm().projection(half, true).clip(projection_clips).peephole(Peephole::New),
+            lstm()
+                .projection(half, true)
+                .clip(projection_clips)
+                .peephole(Peephole::New),
         ),
         ("lstm_clip", lstm().clip(all_clips)),
         ("lstm_zoneout", lstm().zoneout(zoneout(0.3))),
-        ("lstm_odd_activations", lstm().activations_of_each([odd, Activations::default()])),
+        (
+            "lstm_odd_activations",
+            lstm().activations_of_each([odd, Activations::default()]),
+        ),
         ("lstm_whole_norm", lstm().layer_norm(whole, 1e-3)),
-        ("lstm_whole_norm_clip_zoneout", lstm().layer_norm(whole, 1e-3).clip(all_clips).zoneout(zoneout(0.2))),
+        (
+            "lstm_whole_norm_clip_zoneout",
+            lstm()
+                .layer_norm(whole, 1e-3)
+                .clip(all_clips)
+                .zoneout(zoneout(0.2)),
+        ),
         ("lstm_gate_norm", lstm().layer_norm(per_gate, 1e-3)),
         (
             "lstm_gate_norm_peephole_projection",
-            lstm().layer_norm(per_gate, 1e-3).peephole(Peephole::New).projection(half, true),
+            lstm()
+                .layer_norm(per_gate, 1e-3)
+                .peephole(Peephole::New)
+                .projection(half, true),
         ),
         (
             "lstm_gate_norm_peephole_old_coupled",
@@ -83,41 +119,53 @@ pub fn variants(input: usize, hidden: usize) -> Vec<(&'static str, RnnConfigBuil
                 .zoneout(zoneout(0.1)),
         ),
         ("gru", gru()),
-        ("gru_take_new_one_bias", gru().update(GruUpdate::TakeNew).bias(Bias::One)),
+        (
+            "gru_take_new_one_bias",
+            gru().update(GruUpdate::TakeNew).bias(Bias::One),
+        ),
         ("gru_clip_zoneout", gru().clip(CLIP).zoneout(zoneout(0.0))),
-        ("gru_odd_activations", gru().activations_of_each([Activations::default(), odd])),
+        (
+            "gru_odd_activations",
+            gru().activations_of_each([Activations::default(), odd]),
+        ),
         ("gru_reset_before", gru().reset(GruReset::Before)),
         (
             "gru_reset_before_take_new",
-            gru().reset(GruReset::Before).update(GruUpdate::TakeNew).clip(CLIP).bias(Bias::None),
+            gru()
+                .reset(GruReset::Before)
+                .update(GruUpdate::TakeNew)
+                .clip(CLIP)
+                .bias(Bias::None),
         ),
         ("gru_whole_norm", gru().layer_norm(whole, 1e-3)),
         (
             "gru_whole_norm_zoneout",
-            gru().layer_norm(whole, 1e-3).zoneout(zoneout(0.0)).update(GruUpdate::TakeNew),
+            gru()
+                .layer_norm(whole, 1e-3)
+                .zoneout(zoneout(0.0))
+                .update(GruUpdate::TakeNew),
         ),
     ]
 }
 
 /// A network, a ragged batch, and a loss `sum(up * output)`.
 #[derive(Debug, Clone)]
-pub struct Problem {
-    pub config: RnnConfig,
-    pub batch: PackedBatch,
-    pub initial: Option<State>,
-    pub parameters: Parameters,
-    pub up: OutputGradient,
-    pub mode: Mode,
-    pub seed: u64,
+pub(crate) struct Problem {
+    pub(crate) config: RnnConfig,
+    pub(crate) batch: PackedBatch,
+    pub(crate) initial: Option<State>,
+    pub(crate) parameters: Parameters,
+    pub(crate) up: OutputGradient,
+    pub(crate) mode: Mode,
+    pub(crate) seed: u64,
 }
 
 impl Problem {
     /// Random inputs, states, weights (of PyTorch's size) and loss from a seed.
-    pub fn generate(config: RnnConfig, lengths: &[usize], seed: u64) -> Self {
+    pub(crate) fn generate(config: RnnConfig, lengths: &[usize], seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut values = |len: usize| -> Vec<f32> {
-            (0..len).map(|_| random.random_range(-1.0..1.0)).collect()
-        };
+        let mut values =
+            |len: usize| -> Vec<f32> { (0..len).map(|_| random.random_range(-1.0..1.0)).collect() };
         let packing = Arc::new(Packing::new(lengths).unwrap());
         let (tokens, batch) = (packing.tokens(), packing.batch());
         let mut initial = State::zeros(&config, batch).unwrap();
@@ -136,7 +184,10 @@ impl Problem {
             let noise = values(entry.len());
             for (value, noise) in parameters.data_mut()[range].iter_mut().zip(noise) {
                 match entry.kind {
-                    Kind::NormInput | Kind::NormRecurrent | Kind::NormCellWeight | Kind::NormGates => {
+                    Kind::NormInput
+                    | Kind::NormRecurrent
+                    | Kind::NormCellWeight
+                    | Kind::NormGates => {
                         *value = 1.0 + 0.3 * noise;
                     }
                     Kind::NormCellBias => *value = 0.3 * noise,
@@ -156,8 +207,9 @@ impl Problem {
     }
 
     /// The reference's answer, computed in `T`.
-    pub fn expected<T: reference::Float>(&self) -> Answer<T> {
-        let to = |values: &[f32]| -> Vec<T> { values.iter().map(|&v| T::from_f64(v.into())).collect() };
+    pub(crate) fn expected<T: reference::Float>(&self) -> Answer<T> {
+        let to =
+            |values: &[f32]| -> Vec<T> { values.iter().map(|&v| T::from_f64(v.into())).collect() };
         let state = self.initial.as_ref().map(|state| State {
             h: to(&state.h),
             c: to(&state.c),
@@ -182,7 +234,11 @@ impl Problem {
     }
 
     /// A device's answer.
-    pub fn solve(&self, device: &Arc<dyn Device>, gradient_mode: GradientMode) -> wgpu_rnn::Result<Answer<f32>> {
+    pub(crate) fn solve(
+        &self,
+        device: &Arc<dyn Device>,
+        gradient_mode: GradientMode,
+    ) -> wgpu_rnn::Result<Answer<f32>> {
         let mut rnn = self.rnn(device)?;
         rnn.set_gradient_mode(gradient_mode);
         // Small chunks, so that chunk borders are crossed.
@@ -192,14 +248,14 @@ impl Problem {
         Ok((output, gradients))
     }
 
-    pub fn rnn(&self, device: &Arc<dyn Device>) -> wgpu_rnn::Result<Rnn> {
+    pub(crate) fn rnn(&self, device: &Arc<dyn Device>) -> wgpu_rnn::Result<Rnn> {
         let mut rnn = Rnn::new(device.clone(), self.config.clone(), &self.parameters)?;
         rnn.set_seed(self.seed);
         Ok(rnn)
     }
 }
 
-pub type Answer<T> = (Output<T>, Gradients<T>);
+pub(crate) type Answer<T> = (Output<T>, Gradients<T>);
 
 /// Name and values of every tensor of an answer; parameters one by one.
 fn tensors<'a, T>(problem: &Problem, (output, gradients): &'a Answer<T>) -> Vec<(String, &'a [T])> {
@@ -221,29 +277,48 @@ fn tensors<'a, T>(problem: &Problem, (output, gradients): &'a Answer<T>) -> Vec<
 /// Compares an answer with the reference's in f64. Each tensor may differ by 8 times what the reference itself differs when it
 /// computes in f32 (which knows how this very problem amplifies rounding), plus the rounding of one sum of the network's depth
 /// in another order: `eps * (16 + sqrt(terms)) * largest element`, where `terms` is the longest sum.
-pub fn check(problem: &Problem, answer: &Answer<f32>) -> Result<f64, String> {
+pub(crate) fn check(problem: &Problem, answer: &Answer<f32>) -> Result<f64, String> {
     let exact = problem.expected::<f64>();
     let rounded = problem.expected::<f32>();
     let config = &problem.config;
-    let width = config.input_size().max(config.output_size()).max(config.hidden_size());
+    let width = config
+        .input_size()
+        .max(config.output_size())
+        .max(config.hidden_size());
     let terms = 4 * width + problem.batch.packing().tokens();
     let mut worst: f64 = 0.0;
-    let all = tensors(problem, &exact).into_iter().zip(tensors(problem, &rounded)).zip(tensors(problem, answer));
+    let all = tensors(problem, &exact)
+        .into_iter()
+        .zip(tensors(problem, &rounded))
+        .zip(tensors(problem, answer));
     for (((name, exact), (_, rounded)), (_, got)) in all {
         if exact.len() != got.len() {
-            return Err(format!("{name}: {} values instead of {}", got.len(), exact.len()));
+            return Err(format!(
+                "{name}: {} values instead of {}",
+                got.len(),
+                exact.len()
+            ));
         }
         let difference = |values: &[f32]| {
-            let differences = exact.iter().zip(values).map(|(&e, &v)| (e - f64::from(v)).abs());
+            let differences = exact
+                .iter()
+                .zip(values)
+                .map(|(&e, &v)| (e - f64::from(v)).abs());
             // NaN counts as the largest difference.
-            differences.fold(0.0, |most: f64, d| if d > most || d.is_nan() { d } else { most })
+            differences.fold(
+                0.0,
+                |most: f64, d| if d > most || d.is_nan() { d } else { most },
+            )
         };
         let largest = exact.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
         let epsilon = f64::from(f32::EPSILON);
-        let tolerance = 8.0 * difference(rounded) + epsilon * (16.0 + (terms as f64).sqrt()) * largest;
+        let tolerance =
+            8.0 * difference(rounded) + epsilon * (16.0 + (terms as f64).sqrt()) * largest;
         let error = difference(got);
         if !(error <= tolerance) {
-            return Err(format!("{name}: differs by {error:.3e}, tolerance {tolerance:.3e}, largest {largest:.3e}"));
+            return Err(format!(
+                "{name}: differs by {error:.3e}, tolerance {tolerance:.3e}, largest {largest:.3e}"
+            ));
         }
         if largest > 0.0 {
             worst = worst.max(error / largest);
@@ -253,7 +328,7 @@ pub fn check(problem: &Problem, answer: &Answer<f32>) -> Result<f64, String> {
 }
 
 /// Layers, directions and dropout on top of a variant, chosen by `index` so that all combinations with all variants occur.
-pub fn arranged(builder: RnnConfigBuilder, index: usize) -> RnnConfigBuilder {
+pub(crate) fn arranged(builder: RnnConfigBuilder, index: usize) -> RnnConfigBuilder {
     let direction = [
         Direction::Forward,
         Direction::BidirectionalConcat,
@@ -266,8 +341,57 @@ pub fn arranged(builder: RnnConfigBuilder, index: usize) -> RnnConfigBuilder {
         .residual(index % 5 == 1)
 }
 
-pub const DROPOUT: Dropout = Dropout {
+pub(crate) const DROPOUT: Dropout = Dropout {
     between: 0.3,
     input: 0.2,
     recurrent: 0.25,
 };
+
+/// A GPU device on `backend`, or a failure that says what to install.
+#[cfg(feature = "gpu")]
+pub(crate) fn gpu(
+    backend: wgpu_rnn::wgpu::Backends,
+    limits: wgpu_rnn::gpu::LimitsChoice,
+    strategy: wgpu_rnn::gpu::Strategy,
+) -> Arc<dyn Device> {
+    let options = wgpu_rnn::gpu::GpuOptions::new()
+        .backends(backend)
+        .limits(limits)
+        .strategy(strategy);
+    match wgpu_rnn::gpu::GpuDevice::request_blocking(&options) {
+        Ok(device) => Arc::new(device),
+        Err(error) => panic!("these tests need an adapter on {backend:?}; {error}"),
+    }
+}
+
+/// The CPU device and both strategies of the GPU device.
+pub(crate) fn devices() -> Vec<(&'static str, Arc<dyn Device>)> {
+    use wgpu_rnn::gpu::{LimitsChoice, Strategy};
+    let vulkan = wgpu_rnn::wgpu::Backends::VULKAN;
+    vec![
+        ("cpu", Arc::new(wgpu_rnn::cpu::CpuDevice::new().unwrap())),
+        (
+            "gpu, persistent",
+            gpu(vulkan, LimitsChoice::Adapter, Strategy::Persistent),
+        ),
+        (
+            "gpu, by steps",
+            gpu(vulkan, LimitsChoice::Adapter, Strategy::Step),
+        ),
+    ]
+}
+
+/// Solves a problem and compares it with the reference, naming what failed.
+pub(crate) fn solve_and_check(
+    name: &str,
+    problem: &Problem,
+    device: &Arc<dyn Device>,
+    mode: GradientMode,
+) -> Result<f64, String> {
+    let answer = problem
+        .solve(device, mode)
+        .map_err(|error| error.to_string());
+    answer
+        .and_then(|answer| check(problem, &answer))
+        .map_err(|error| format!("{name}, {mode:?}: {error}"))
+}

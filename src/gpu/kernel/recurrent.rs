@@ -85,9 +85,13 @@ impl Params {
         let clip = op.spec.clip;
         let mut activations = [[0.0; 4]; 6];
         for (direction, of_direction) in op.spec.activations.into_iter().enumerate() {
-            for (role, activation) in [of_direction.gate, of_direction.candidate, of_direction.hidden]
-                .into_iter()
-                .enumerate()
+            for (role, activation) in [
+                of_direction.gate,
+                of_direction.candidate,
+                of_direction.hidden,
+            ]
+            .into_iter()
+            .enumerate()
             {
                 let (_, alpha, beta) = activation.code();
                 activations[3 * direction + role] = [alpha, beta, 0.0, 0.0];
@@ -157,7 +161,11 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     match (op.spec.cell, norm, op.spec.reset) {
         (Cell::Elman, ..) => (
             "elman",
-            vec![module!("lib/no_norm.wgsl"), module!("lib/no_second.wgsl"), module!("cell/elman.wgsl")],
+            vec![
+                module!("lib/no_norm.wgsl"),
+                module!("lib/no_second.wgsl"),
+                module!("cell/elman.wgsl"),
+            ],
         ),
         (Cell::Gru, Some(_), _) => (
             "gru_whole_norm",
@@ -231,7 +239,12 @@ pub(super) fn shader(op: &Recurrence, kernel: &str, main: &str, bindings: &[Acce
     ];
     modules.extend(of_cell);
     modules.push(main);
-    Shader::new(format!("{kernel}_{cell}"), &modules, bindings, size_of::<Params>())
+    Shader::new(
+        format!("{kernel}_{cell}"),
+        &modules,
+        bindings,
+        size_of::<Params>(),
+    )
 }
 
 /// The storage buffers that both kernels bind, in the shader's order.
@@ -327,7 +340,10 @@ impl<'a> Schedule<'a> {
     pub(super) fn new(op: &'a Recurrence, recorder: &Recorder<'_>) -> Result<Self> {
         let limits = recorder.limits();
         let widest = op.hidden.max(op.state);
-        let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x).min(256);
+        let most = limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x)
+            .min(256);
         let workgroup = widest.next_power_of_two().clamp(32, most as usize);
         let iterations = iterations_per_step(op, workgroup);
         let tiles = op.batch.div_ceil(TILE) * op.directions;
@@ -351,7 +367,9 @@ impl<'a> Schedule<'a> {
         let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start)).max(1);
         let affordable = (recorder.options().submit_budget / macs).max(1) as usize;
         let steps_per_dispatch = match persistent {
-            true => (ITERATIONS_PER_DISPATCH / iterations.max(1)).min(affordable).max(1),
+            true => (ITERATIONS_PER_DISPATCH / iterations.max(1))
+                .min(affordable)
+                .max(1),
             false => STEPS_PER_GROUP,
         };
         log::debug!(
@@ -367,7 +385,11 @@ impl<'a> Schedule<'a> {
         Ok(Self {
             op,
             persistent,
-            workgroup: if persistent { workgroup } else { STEP_WORKGROUP },
+            workgroup: if persistent {
+                workgroup
+            } else {
+                STEP_WORKGROUP
+            },
             steps_per_dispatch,
         })
     }
@@ -400,14 +422,22 @@ impl<'a> Schedule<'a> {
         let packing = &op.offsets;
         let (step, phase) = match at {
             Some((step, phase)) => (step, phase),
-            None => (steps.start, Phase { number: 0, units: None }),
+            None => (
+                steps.start,
+                Phase {
+                    number: 0,
+                    units: None,
+                },
+            ),
         };
         let mut overrides = variant(op);
         overrides.push(("WORKGROUP", self.workgroup as f64));
         overrides.push(("PERSISTENT", f64::from(u8::from(self.persistent))));
         overrides.push(("PHASE", f64::from(phase.number)));
         let tiles = packing.batch_size(step).div_ceil(TILE);
-        let blocks = phase.units.map_or(1, |units| units.div_ceil(self.workgroup));
+        let blocks = phase
+            .units
+            .map_or(1, |units| units.div_ceil(self.workgroup));
         let rows = match self.persistent {
             true => packing.offsets()[steps.end] - packing.offsets()[steps.start],
             false => packing.batch_size(step),
@@ -441,7 +471,11 @@ fn iterations_per_step(op: &Recurrence, workgroup: usize) -> usize {
     // A product over `terms` for one block of units: the terms, their staging (up to five iterations an element for each
     // thread), the chunks, and the arithmetic of the tile's sequences.
     let product = |terms: usize| terms + 6 * terms.div_ceil(workgroup) + terms.div_ceil(128) + 8;
-    let draws = if op.mode == Mode::Training { 2 * 10 * TILE } else { 0 };
+    let draws = if op.mode == Mode::Training {
+        2 * 10 * TILE
+    } else {
+        0
+    };
     let blocks = |units: usize| units.div_ceil(workgroup);
     let widest = op.hidden.max(op.state);
     let mut iterations = blocks(widest) * (product(widest) + draws);
@@ -470,30 +504,54 @@ pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
     if window.is_none() || end > op.gate_rows {
         return Err(Error::shape(
             "rows of the gate window",
-            format!("rows {}..{}", offsets[op.steps.start], offsets[op.steps.end]),
+            format!(
+                "rows {}..{}",
+                offsets[op.steps.start], offsets[op.steps.end]
+            ),
             format!("{} rows from {} on", op.gate_rows, op.first_row),
         ));
     }
     if op.gates.offset % op.layout.slots != 0 {
-        return Err(Error::shape("offset of the gates", "a multiple of the slots", op.gates.offset));
+        return Err(Error::shape(
+            "offset of the gates",
+            "a multiple of the slots",
+            op.gates.offset,
+        ));
     }
     recorder.check("gates", op.gates, op.directions * op.gate_rows * units)?;
     if let Some(sums) = op.recurrent_sums {
         recorder.check("recurrent sums", sums, op.directions * op.gate_rows * units)?;
     }
-    recorder.check("packed weights", op.weights.into(), op.directions * op.layout.len())?;
+    recorder.check(
+        "packed weights",
+        op.weights.into(),
+        op.directions * op.layout.len(),
+    )?;
     recorder.check("hidden states", op.states.h, rows * op.state)?;
-    recorder.check("recurrent inputs", op.states.recurrent_input, rows * op.state)?;
+    recorder.check(
+        "recurrent inputs",
+        op.states.recurrent_input,
+        rows * op.state,
+    )?;
     for (what, region, len) in [
         ("mask", op.states.mask, op.directions * op.batch * op.state),
         ("cell states", op.states.c, rows * op.hidden),
-        ("second inputs", op.states.second, op.directions * op.tokens * op.hidden),
+        (
+            "second inputs",
+            op.states.second,
+            op.directions * op.tokens * op.hidden,
+        ),
     ] {
         if let Some(region) = region {
             recorder.check(what, region, len)?;
         }
     }
-    recorder.check_table("steps", op.offsets_table, op.offsets.steps() + 1, op.tokens + 1)?;
+    recorder.check_table(
+        "steps",
+        op.offsets_table,
+        op.offsets.steps() + 1,
+        op.tokens + 1,
+    )?;
     recorder.check_table("sequences", op.order_table, op.batch, op.batch.max(1))
 }
 
@@ -504,7 +562,10 @@ pub(super) fn samples() -> Result<Vec<Recurrence>> {
     let whole = LayerNormKind::WholeThenSum;
     let configs = [
         RnnConfig::elman(3, 5).build()?,
-        RnnConfig::lstm(3, 5).peephole(Peephole::New).projection(2, true).build()?,
+        RnnConfig::lstm(3, 5)
+            .peephole(Peephole::New)
+            .projection(2, true)
+            .build()?,
         RnnConfig::lstm(3, 5).layer_norm(whole, 1e-5).build()?,
         RnnConfig::lstm(3, 5)
             .layer_norm(LayerNormKind::PerGate, 1e-5)
@@ -522,13 +583,22 @@ pub(super) fn samples() -> Result<Vec<Recurrence>> {
         let len = crate::params::ParameterLayout::new(&config)?.len();
         let parameters = program.buffer("parameters", len, Role::External);
         let options = crate::rnn::NetworkOptions::default();
-        let network =
-            crate::rnn::Network::new(&mut program, &config, &packing, &options, parameters.into(), None)?;
+        let network = crate::rnn::Network::new(
+            &mut program,
+            &config,
+            &packing,
+            &options,
+            parameters.into(),
+            None,
+        )?;
         network.forward(&mut program)?;
-        let recurrence = program.section(Section::Forward).iter().find_map(|op| match op {
-            Operation::RecurrentForward(op) => Some(op.clone()),
-            _ => None,
-        });
+        let recurrence = program
+            .section(Section::Forward)
+            .iter()
+            .find_map(|op| match op {
+                Operation::RecurrentForward(op) => Some(op.clone()),
+                _ => None,
+            });
         samples.extend(recurrence);
     }
     Ok(samples)

@@ -16,7 +16,9 @@ fn shader(op: &Recurrence) -> Shader {
 pub(crate) fn shaders() -> Vec<Shader> {
     let samples = recurrent::samples().unwrap_or_default();
     let variants = |op: &Recurrence| {
-        [true, false].map(|persistent| shader(op).with_overrides(&recurrent::sample_overrides(op, persistent)))
+        [true, false].map(|persistent| {
+            shader(op).with_overrides(&recurrent::sample_overrides(op, persistent))
+        })
     };
     samples.iter().flat_map(variants).collect()
 }
@@ -32,7 +34,10 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
     let params = params(op);
     let phases = phases(forward);
-    let flush = Phase { number: 3, units: Some(forward.state) };
+    let flush = Phase {
+        number: 3,
+        units: Some(forward.state),
+    };
     for steps in schedule.groups().into_iter().rev() {
         if schedule.is_persistent() {
             schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, None))?;
@@ -52,12 +57,21 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
 
 /// The phases of a step in their order: the mirror of the forward's.
 fn phases(op: &Recurrence) -> Vec<Phase> {
-    let mut phases = vec![Phase { number: 0, units: Some(op.state) }];
+    let mut phases = vec![Phase {
+        number: 0,
+        units: Some(op.state),
+    }];
     if op.spec.has_second_product() {
-        phases.push(Phase { number: 2, units: Some(op.layout.second_inputs) });
+        phases.push(Phase {
+            number: 2,
+            units: Some(op.layout.second_inputs),
+        });
     }
     if op.spec.layer_norm.is_some() {
-        phases.push(Phase { number: 1, units: None });
+        phases.push(Phase {
+            number: 1,
+            units: None,
+        });
     }
     phases
 }
@@ -85,13 +99,25 @@ fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
     recorder.check("output gradient", op.output_gradient, rows * forward.state)?;
     recorder.check("state gradient", op.h_gradient, sequences * forward.state)?;
     for (what, region, len) in [
-        ("cell state gradient", op.c_gradient, sequences * forward.hidden),
+        (
+            "cell state gradient",
+            op.c_gradient,
+            sequences * forward.hidden,
+        ),
         ("scratch", op.scratch, 2 * sequences * forward.hidden),
-        ("vector sums", op.vector_sums, sequences * forward.layout.vectors_len()),
+        (
+            "vector sums",
+            op.vector_sums,
+            sequences * forward.layout.vectors_len(),
+        ),
     ] {
         if let Some(region) = region {
             if region.buffer != op.h_gradient.buffer {
-                return Err(Error::shape(what, "the buffer of the state gradient", "another buffer"));
+                return Err(Error::shape(
+                    what,
+                    "the buffer of the state gradient",
+                    "another buffer",
+                ));
             }
             recorder.check(what, region, len)?;
         }

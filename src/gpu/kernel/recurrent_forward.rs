@@ -14,7 +14,9 @@ fn shader(op: &Recurrence) -> Shader {
 pub(crate) fn shaders() -> Vec<Shader> {
     let samples = recurrent::samples().unwrap_or_default();
     let variants = |op: &Recurrence| {
-        [true, false].map(|persistent| shader(op).with_overrides(&recurrent::sample_overrides(op, persistent)))
+        [true, false].map(|persistent| {
+            shader(op).with_overrides(&recurrent::sample_overrides(op, persistent))
+        })
     };
     samples.iter().flat_map(variants).collect()
 }
@@ -41,12 +43,21 @@ pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()>
 
 /// The phases of a step in their order.
 fn phases(op: &Recurrence) -> Vec<Phase> {
-    let mut phases = vec![Phase { number: 0, units: Some(op.hidden) }];
+    let mut phases = vec![Phase {
+        number: 0,
+        units: Some(op.hidden),
+    }];
     if op.spec.layer_norm.is_some() {
-        phases.push(Phase { number: 1, units: None });
+        phases.push(Phase {
+            number: 1,
+            units: None,
+        });
     }
     if op.spec.has_second_product() {
-        phases.push(Phase { number: 2, units: Some(op.layout.second_outputs) });
+        phases.push(Phase {
+            number: 2,
+            units: Some(op.layout.second_outputs),
+        });
     }
     phases
 }

@@ -1,0 +1,419 @@
+//! What the two recurrent operations share: one direction of a layer, its weights, and the rows of a step.
+
+use std::ops::Range;
+
+use crate::cell::{mix, pullback};
+use crate::config::{Activations, Cell, CellSpec};
+use crate::cpu::access::{Accesses, elements};
+use crate::cpu::layer_norm_rows::SlotMask;
+use crate::cpu::memory::Extent;
+use crate::error::{Error, Result};
+use crate::ops::{Mode, RandomPurpose, RandomSite, Recurrence, Region};
+use crate::random::uniform;
+
+/// Parts of the packed weights that the recurrence looks at, each `(offset, elements)`.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    recurrent: (usize, usize),
+    second: (usize, usize),
+    second_transposed: (usize, usize),
+    peephole: (usize, usize),
+    norm_recurrent: (usize, usize),
+    norm_cell_weight: (usize, usize),
+    norm_cell_bias: (usize, usize),
+    norm_gates: (usize, usize),
+    gate_bias: (usize, usize),
+    projection_bias: (usize, usize),
+}
+
+impl Parts {
+    fn new(op: &Recurrence) -> Self {
+        let (layout, spec, hidden) = (&op.layout, &op.spec, op.hidden);
+        let units = elements(&[hidden, layout.slots]);
+        let when = |present: bool, len: usize| if present { len } else { 0 };
+        let (whole, per_gate) = (spec.is_whole_norm(), spec.is_per_gate_norm());
+        let cell_norm = whole && spec.cell == Cell::Lstm;
+        let second = when(spec.has_second_product(), elements(&[hidden, op.state]));
+        let projection_bias = spec.projection.is_some_and(|p| p.bias);
+        Self {
+            recurrent: (layout.recurrent, elements(&[op.state, units])),
+            second: (layout.second, second),
+            second_transposed: (layout.second_transposed, second),
+            peephole: (layout.peephole, when(spec.peephole.is_some(), 3 * hidden)),
+            norm_recurrent: (layout.norm_recurrent, when(whole, units)),
+            norm_cell_weight: (layout.norm_cell_weight, when(cell_norm, hidden)),
+            norm_cell_bias: (layout.norm_cell_bias, when(cell_norm, hidden)),
+            norm_gates: (layout.norm_gates, when(per_gate, units)),
+            gate_bias: (layout.gate_bias, when(per_gate, units)),
+            projection_bias: (layout.projection_bias, when(projection_bias, op.state)),
+        }
+    }
+
+    /// Those whose gradients are summed by the sweep.
+    fn vectors(&self) -> [(usize, usize); 6] {
+        [
+            self.peephole,
+            self.norm_recurrent,
+            self.norm_cell_weight,
+            self.norm_cell_bias,
+            self.norm_gates,
+            self.gate_bias,
+        ]
+    }
+
+    fn end(&self) -> usize {
+        let matrices = [self.recurrent, self.second, self.second_transposed];
+        let all = matrices.into_iter().chain(self.vectors());
+        all.chain([self.projection_bias])
+            .map(|(offset, len)| offset.saturating_add(len))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// The packed weights of one direction; what the cell does not have is empty.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weights<'a> {
+    /// `[state, hidden, slots]`
+    pub(super) recurrent: &'a [f32],
+    /// `[hidden, state]`
+    pub(super) second: &'a [f32],
+    /// `[state, hidden]`
+    pub(super) second_transposed: &'a [f32],
+    peephole: &'a [f32],
+    /// `[hidden, slots]`
+    pub(super) norm_recurrent: &'a [f32],
+    /// `[hidden]`
+    pub(super) norm_cell_weight: &'a [f32],
+    /// `[hidden]`
+    pub(super) norm_cell_bias: &'a [f32],
+    /// `[hidden, slots]`
+    pub(super) norm_gates: &'a [f32],
+    /// `[hidden, slots]`
+    pub(super) gate_bias: &'a [f32],
+    /// `[state]`
+    pub(super) projection_bias: &'a [f32],
+}
+
+impl<'a> Weights<'a> {
+    fn new(parts: &Parts, packed: &'a [f32]) -> Self {
+        let slice = |(offset, len): (usize, usize)| match len {
+            0 => &[],
+            _ => &packed[offset..offset + len],
+        };
+        Self {
+            recurrent: slice(parts.recurrent),
+            second: slice(parts.second),
+            second_transposed: slice(parts.second_transposed),
+            peephole: slice(parts.peephole),
+            norm_recurrent: slice(parts.norm_recurrent),
+            norm_cell_weight: slice(parts.norm_cell_weight),
+            norm_cell_bias: slice(parts.norm_cell_bias),
+            norm_gates: slice(parts.norm_gates),
+            gate_bias: slice(parts.gate_bias),
+            projection_bias: slice(parts.projection_bias),
+        }
+    }
+
+    /// The peephole weights of a slot, `[hidden]`: of `i`, `f` and `o`, if the cell has them.
+    pub(super) fn peephole(&self, slot: usize) -> Option<&'a [f32]> {
+        let third = peephole_third(slot)?;
+        let hidden = self.peephole.len() / 3;
+        (hidden > 0).then(|| &self.peephole[third * hidden..][..hidden])
+    }
+}
+
+/// Which third of the peephole weights (`i f o`) an LSTM slot (`i f g o`) has.
+pub(super) fn peephole_third(slot: usize) -> Option<usize> {
+    [Some(0), Some(1), None, Some(2)][slot]
+}
+
+/// Recurrent products that are normalised together: all of the LSTM's, `r z q` of the GRU's.
+pub(super) fn recurrent_slots(cell: Cell, slots: usize) -> SlotMask {
+    let mask = match cell {
+        Cell::Elman => 0b1,
+        Cell::Lstm => 0b1111,
+        Cell::Gru => 0b1011,
+    };
+    SlotMask { slots, mask }
+}
+
+/// One direction of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub(super) op: &'a Recurrence,
+    pub(super) direction: usize,
+    pub(super) weights: Weights<'a>,
+    /// Recurrent dropout's factors, `[batch, state]`, or empty.
+    pub(super) mask: &'a [f32],
+    seed: u64,
+}
+
+impl<'a> Layer<'a> {
+    pub(super) fn new(
+        op: &'a Recurrence,
+        direction: usize,
+        packed: &'a [f32],
+        mask: &'a [f32],
+        seed: u64,
+    ) -> Self {
+        let len = op.layout.len();
+        let packed = &packed[direction * len..(direction + 1) * len];
+        let mask_len = op.batch * op.state;
+        Self {
+            op,
+            direction,
+            weights: Weights::new(&Parts::new(op), packed),
+            mask: match mask {
+                [] => &[],
+                _ => &mask[direction * mask_len..][..mask_len],
+            },
+            seed,
+        }
+    }
+
+    pub(super) fn spec(&self) -> &'a CellSpec {
+        &self.op.spec
+    }
+
+    pub(super) fn activations(&self) -> &'a Activations {
+        &self.op.spec.activations[self.direction]
+    }
+
+    pub(super) fn units(&self) -> usize {
+        self.op.hidden * self.op.layout.slots
+    }
+
+    pub(super) fn epsilon(&self) -> f64 {
+        self.spec().layer_norm.map_or(0.0, |norm| norm.epsilon)
+    }
+
+    /// Recurrent dropout's factors of a sequence, if there are any.
+    pub(super) fn mask_row(&self, sequence: usize) -> Option<&'a [f32]> {
+        let width = self.op.state;
+        self.mask.get(sequence * width..(sequence + 1) * width)
+    }
+
+    /// How much of the old state a unit keeps in zoneout: the probability in evaluation, a draw of 0 or 1 in training.
+    fn kept(&self, purpose: RandomPurpose, (sequence, step): (usize, usize), unit: usize) -> f32 {
+        let zoneout = self.spec().zoneout;
+        let probability = match purpose {
+            RandomPurpose::ZoneoutCell => zoneout.cell,
+            _ => zoneout.hidden,
+        };
+        if self.op.mode == Mode::Evaluation || probability == 0.0 {
+            return probability;
+        }
+        let site = RandomSite {
+            layer: self.op.layer as u32,
+            direction: self.direction as u32,
+            purpose,
+        };
+        let sequence = self.op.offsets.order()[sequence] as u32;
+        let drawn = uniform(self.seed, site, sequence, step as u32, unit as u32);
+        if drawn < probability { 1.0 } else { 0.0 }
+    }
+
+    /// Zoneout of one sequence at one step: `new` is blended with `old` in place.
+    pub(super) fn zoneout(
+        &self,
+        purpose: RandomPurpose,
+        place: (usize, usize),
+        old: &[f32],
+        new: &mut [f32],
+    ) {
+        for (unit, (new, &old)) in new.iter_mut().zip(old).enumerate() {
+            *new = mix(self.kept(purpose, place, unit), old, *new);
+        }
+    }
+
+    /// Back through [`zoneout`](Self::zoneout): the gradients of the old and of the new value from that of the result.
+    pub(super) fn zoneout_gradient(
+        &self,
+        purpose: RandomPurpose,
+        place: (usize, usize),
+        unit: usize,
+        gradient: f32,
+    ) -> [f32; 2] {
+        let kept = self.kept(purpose, place, unit);
+        // Linear in both, whose values therefore do not matter.
+        pullback(|[old, new]| [mix(kept, old, new)], [0.0; 2], [gradient]).1
+    }
+}
+
+/// Where the rows of a step lie within one direction's tensors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StepRows {
+    pub(super) step: usize,
+    /// Sequences still running.
+    pub(super) count: usize,
+    /// First row of the step in the batch.
+    pub(super) first: usize,
+    /// First row in `gates`.
+    pub(super) gates: usize,
+    /// State row of the first sequence before the step.
+    pub(super) previous: usize,
+    /// State row of the first sequence after the step.
+    pub(super) next: usize,
+}
+
+impl StepRows {
+    pub(super) fn new(op: &Recurrence, step: usize) -> Self {
+        let offsets = op.offsets.offsets();
+        let first = offsets[step];
+        Self {
+            step,
+            count: offsets[step + 1] - first,
+            first,
+            gates: first - op.first_row,
+            previous: match step {
+                0 => 0,
+                _ => op.batch + offsets[step - 1],
+            },
+            next: op.batch + first,
+        }
+    }
+
+    /// Elements of the step's rows, from row `start` on.
+    pub(super) fn range(&self, start: usize, width: usize) -> Range<usize> {
+        start * width..(start + self.count) * width
+    }
+}
+
+/// Sequences that run at the first step of the operation; later ones have no more.
+pub(super) fn most_rows(op: &Recurrence) -> usize {
+    match op.steps.is_empty() {
+        true => 0,
+        false => op.offsets.batch_size(op.steps.start),
+    }
+}
+
+/// Sizes of the tensors of all directions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extents {
+    /// `gates`, and `recurrent_sums`
+    pub(super) gates: usize,
+    /// `h`, and `recurrent_input`
+    pub(super) h: usize,
+    /// `[directions, batch, state]`
+    pub(super) mask: usize,
+    pub(super) c: usize,
+    pub(super) second: usize,
+    pub(super) weights: usize,
+}
+
+impl Extents {
+    pub(super) fn new(op: &Recurrence) -> Self {
+        let rows = op.batch.saturating_add(op.tokens);
+        let of = |sizes: &[usize]| elements(sizes).saturating_mul(op.directions);
+        Self {
+            gates: of(&[op.gate_rows, op.hidden, op.layout.slots]),
+            h: of(&[rows, op.state]),
+            mask: of(&[op.batch, op.state]),
+            c: of(&[rows, op.hidden]),
+            second: of(&[op.tokens, op.hidden]),
+            weights: of(&[op.layout.len()]),
+        }
+    }
+}
+
+/// The states apart from `h` if it is also what enters the recurrent product.
+pub(super) fn other_input(op: &Recurrence) -> Option<Region> {
+    Some(op.states.recurrent_input).filter(|&input| input != op.states.h)
+}
+
+/// The region and length of each of `h`, `recurrent_input` (if it is another one), `mask`, `c` and `second`.
+pub(super) fn state_extents(op: &Recurrence) -> [Extent; 5] {
+    let (states, len) = (&op.states, Extents::new(op));
+    let optional = |region, len| Extent::optional(region, len, states.h);
+    [
+        Extent::new(states.h, len.h),
+        optional(other_input(op), len.h),
+        optional(states.mask, len.mask),
+        optional(states.c, len.c),
+        optional(states.second, len.second),
+    ]
+}
+
+/// Checks everything about a recurrence that does not concern a buffer, and names its weights.
+pub(super) fn check(op: &Recurrence, accesses: &mut Accesses<'_>) -> Result<()> {
+    let expect = |what: &str, expected: usize, got: usize| match expected == got {
+        true => Ok(()),
+        false => Err(Error::shape(format!("recurrence: {what}"), expected, got)),
+    };
+    let (packing, spec) = (&op.offsets, &op.spec);
+    expect("sequences", packing.batch(), op.batch)?;
+    expect("rows", packing.tokens(), op.tokens)?;
+    expect("slots", spec.slots(), op.layout.slots)?;
+    expect(
+        "state units",
+        spec.projection.map_or(op.hidden, |p| p.size),
+        op.state,
+    )?;
+    if op.directions == 0 || op.directions > 2 {
+        return Err(Error::shape("directions", "1 or 2", op.directions));
+    }
+    if op.steps.end > packing.steps() || op.steps.start > op.steps.end {
+        let expected = format!("steps within 0..{}", packing.steps());
+        return Err(Error::shape(
+            "recurrence",
+            expected,
+            format!("{:?}", op.steps),
+        ));
+    }
+    let rows = packing.offsets()[op.steps.start]..packing.offsets()[op.steps.end];
+    if rows.start < op.first_row || rows.end - op.first_row > op.gate_rows {
+        return Err(Error::shape(
+            "rows of gates",
+            format!("rows {rows:?}"),
+            format!("{} rows from {}", op.gate_rows, op.first_row),
+        ));
+    }
+    let present = |option: bool| usize::from(option);
+    let is_lstm = spec.cell == Cell::Lstm;
+    expect(
+        "cell states",
+        present(is_lstm),
+        present(op.states.c.is_some()),
+    )?;
+    let second = present(spec.has_second_product());
+    expect(
+        "second products",
+        second,
+        present(op.states.second.is_some()),
+    )?;
+    let sums = present(spec.is_whole_norm());
+    expect("recurrent sums", sums, present(op.recurrent_sums.is_some()))?;
+    let masked = present(op.states.mask.is_some());
+    expect("masked states", masked, present(other_input(op).is_some()))?;
+    let end = Parts::new(op).end();
+    if end > op.layout.len() {
+        return Err(Error::shape("packed weights", op.layout.len(), end));
+    }
+    accesses.read(op.weights.into(), Extents::new(op).weights)
+}
+
+/// Checks that the vectors' gradients have their places.
+pub(super) fn check_vectors(op: &Recurrence) -> Result<()> {
+    let layout = &op.layout;
+    let within = |&(offset, len): &(usize, usize)| {
+        len == 0
+            || offset
+                .checked_sub(layout.vectors)
+                .is_some_and(|at| at.saturating_add(len) <= layout.vectors_len())
+    };
+    match Parts::new(op).vectors().iter().all(within) {
+        true => Ok(()),
+        false => Err(Error::shape(
+            "packed vectors",
+            format!("places within {} elements", layout.vectors_len()),
+            "places outside",
+        )),
+    }
+}
+
+/// The parts of a tensor of all directions; empty ones of an absent tensor.
+pub(super) fn of_directions(values: &mut [f32], directions: usize) -> [&mut [f32]; 2] {
+    let (first, second) = values.split_at_mut(values.len() / directions);
+    [first, second]
+}
