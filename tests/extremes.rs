@@ -12,7 +12,7 @@ use wgpu_rnn::{
 fn all_agree(problem: &Problem, modes: &[GradientMode]) {
     for (name, device) in devices() {
         for &mode in modes {
-            solve_and_check(name, problem, &device, mode).unwrap();
+            solve_and_check(name, problem, device, mode).unwrap();
         }
     }
 }
@@ -98,7 +98,7 @@ fn the_largest_number_as_input() {
         x[5] = -f32::MAX;
         problem.batch = PackedBatch::new(packing, 2, x).unwrap();
         for (name, device) in devices() {
-            let mut rnn = problem.rnn(&device).unwrap();
+            let mut rnn = problem.rnn(device).unwrap();
             let output = rnn.infer(&problem.batch, problem.initial.as_ref()).unwrap();
             let (expected, _) = problem.expected::<f64>();
             for (got, expected) in output.y.iter().zip(&expected.y) {
@@ -131,8 +131,8 @@ fn nan_stays_in_its_sequence() {
         sequences[1][4] = f32::NAN;
         dirty.batch = PackedBatch::from_sequences(2, &sequences).unwrap();
         for (name, device) in devices() {
-            let (output, gradients) = clean.solve(&device, GradientMode::Save).unwrap();
-            let (with_nan, nan_gradients) = dirty.solve(&device, GradientMode::Save).unwrap();
+            let (output, gradients) = clean.solve(device, GradientMode::Save).unwrap();
+            let (with_nan, nan_gradients) = dirty.solve(device, GradientMode::Save).unwrap();
             let packing = clean.batch.packing();
             let by_sequence = |rows: &[f32]| {
                 let width = rows.len() / packing.tokens();
@@ -171,7 +171,7 @@ fn runs_repeat_bit_for_bit() {
     let mut problem = Problem::generate(config, &lengths, 8);
     problem.mode = Mode::Training;
     for (name, device) in devices() {
-        let mut rnn = problem.rnn(&device).unwrap();
+        let mut rnn = problem.rnn(device).unwrap();
         let mut run = || {
             let output = rnn
                 .forward(&problem.batch, problem.initial.as_ref(), Mode::Training)
@@ -182,7 +182,7 @@ fn runs_repeat_bit_for_bit() {
         assert_eq!(first, run(), "{name}: second run of the same plan");
         assert_eq!(
             first,
-            problem.solve(&device, GradientMode::Save).unwrap(),
+            problem.solve(device, GradientMode::Save).unwrap(),
             "{name}: another plan"
         );
         check(&problem, &first).unwrap();
@@ -204,7 +204,7 @@ fn chunks_with_carried_state() {
         PackedBatch::from_sequences(2, &cut).unwrap()
     };
     for (name, device) in devices() {
-        let mut rnn = whole.rnn(&device).unwrap();
+        let mut rnn = whole.rnn(device).unwrap();
         let expected = rnn.infer(&whole.batch, whole.initial.as_ref()).unwrap();
         let first = rnn.infer(&part(0, 5), whole.initial.as_ref()).unwrap();
         let mut second = Problem {

@@ -364,8 +364,14 @@ pub(crate) fn gpu(
     }
 }
 
-/// The CPU device and both strategies of the GPU device.
-pub(crate) fn devices() -> Vec<(&'static str, Arc<dyn Device>)> {
+/// The CPU device and both strategies of the GPU device; made once, so that tests share compiled pipelines.
+pub(crate) fn devices() -> &'static [(&'static str, Arc<dyn Device>)] {
+    static DEVICES: std::sync::OnceLock<Vec<(&'static str, Arc<dyn Device>)>> =
+        std::sync::OnceLock::new();
+    DEVICES.get_or_init(all_devices)
+}
+
+fn all_devices() -> Vec<(&'static str, Arc<dyn Device>)> {
     use wgpu_rnn::gpu::{LimitsChoice, Strategy};
     let vulkan = wgpu_rnn::wgpu::Backends::VULKAN;
     vec![
