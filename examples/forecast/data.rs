@@ -12,6 +12,9 @@ const DEFAULT_DATA: &str = concat!(
     "/examples/forecast/data/mauna-loa-co2.csv"
 );
 
+/// A year of its weeks.
+const DEFAULT_SEASON: usize = 52;
+
 /// Keeps the scale of a window that does not move away from zero, in standard deviations of the series.
 const LEAST_SCALE: f64 = 0.01;
 
@@ -61,9 +64,10 @@ impl Series {
         let rows = columns[0].values.len();
         let parts = split(rows, &options.split)?;
         let training = parts[0].clone();
-        let season = match options.season {
-            0 => find_season(&columns[0].values[training.clone()]),
-            season => season,
+        let season = match (options.season, &options.data) {
+            (Some(season), _) => season,
+            (None, None) => DEFAULT_SEASON,
+            (None, Some(_)) => find_season(&columns[0].values[training.clone()]),
         };
         let filled: Vec<String> = columns
             .iter()

@@ -49,11 +49,10 @@ impl Devices {
             (Err(error), DeviceChoice::Gpu) => return Err(error),
             (gpu, _) => gpu,
         };
-        let mut all: Vec<Arc<dyn Device>> = Vec::new();
+        let mut all: Vec<Arc<dyn Device>> = vec![cpu.clone()];
         if let Ok(gpu) = &gpu {
             all.push(gpu.device.clone());
         }
-        all.push(cpu.clone());
         let (training, reason) = match (gpu, choice) {
             (Ok(gpu), DeviceChoice::Gpu) => (gpu.device, "as --device gpu asks".to_owned()),
             (_, DeviceChoice::Cpu) => (cpu, "as --device cpu asks".to_owned()),

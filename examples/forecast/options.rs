@@ -23,9 +23,9 @@ pub(crate) struct Options {
     /// Values that a forecast is made from
     #[arg(long, default_value_t = 64)]
     pub(crate) window: usize,
-    /// Steps of a season, for the seasonal-naive forecast; 0 finds it in the training part
-    #[arg(long, default_value_t = 0)]
-    pub(crate) season: usize,
+    /// Steps of a season, for the seasonal-naive forecast; without it 52 weeks, or found in the training part of `--data`
+    #[arg(long)]
+    pub(crate) season: Option<usize>,
     /// Rows of the training, validation and test part; without it 70, 10 and 20 percent
     #[arg(long, value_delimiter = ',')]
     pub(crate) split: Vec<usize>,
@@ -96,6 +96,9 @@ impl Options {
             if value == 0 {
                 return Err(format!("{name} must be greater than zero").into());
             }
+        }
+        if options.season == Some(0) {
+            return Err("--season must be greater than zero".into());
         }
         if !options.split.is_empty() && options.split.len() != 3 {
             return Err(format!(
