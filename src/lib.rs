@@ -8,6 +8,7 @@ pub mod device;
 pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod nn;
 pub mod ops;
 pub mod packed;
 pub mod params;
@@ -15,6 +16,7 @@ pub mod random;
 pub mod reference;
 pub mod rnn;
 pub mod state;
+pub mod train;
 
 pub use batch::{Layout, PackedBatch, Packing};
 pub use config::{

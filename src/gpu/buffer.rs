@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::context::{Context, lock};
 use crate::device::{DeviceBuffer, Storage};
@@ -17,7 +18,8 @@ const SMALLEST: u64 = 16;
 /// A range of a `wgpu` buffer, with the device that it belongs to.
 #[derive(Debug, Clone)]
 pub struct BufferSlice {
-    device: wgpu::Device,
+    /// Of the device.
+    owner: u64,
     buffer: wgpu::Buffer,
     /// In bytes.
     offset: u64,
@@ -61,7 +63,7 @@ impl BufferSlice {
                 error => error,
             })?;
         Ok(Self {
-            device: context.device.clone(),
+            owner: context.id,
             buffer,
             offset: 0,
             size,
@@ -96,7 +98,7 @@ impl BufferSlice {
         require_usage(buffer, wgpu::BufferUsages::STORAGE)?;
         check_size(context, "imported buffer", len)?;
         Ok(Self {
-            device: context.device.clone(),
+            owner: context.id,
             buffer: buffer.clone(),
             offset,
             size,
@@ -159,7 +161,7 @@ pub(crate) fn slice_of<'a>(
     what: &str,
 ) -> Result<&'a BufferSlice> {
     match &buffer.storage {
-        Storage::Gpu(slice) if slice.device == context.device => Ok(slice),
+        Storage::Gpu(slice) if slice.owner == context.id => Ok(slice),
         _ => Err(Error::ForeignBuffer(what.to_owned())),
     }
 }
@@ -202,8 +204,8 @@ pub(crate) fn fetch(
 ) -> Result<()> {
     let mapping = Mapping::start(context, staging, values.len())?;
     context.wait(submission)?;
-    let result = lock(&mapping.state).result.take();
-    finish(context, staging, result.unwrap_or(Err(())), values)
+    let result = mapping.wait(context)?;
+    finish(context, staging, result, values)
 }
 
 /// Like [`fetch`] without blocking the caller's thread.
@@ -218,10 +220,11 @@ pub(crate) async fn fetch_async(
     // free. A browser polls by itself.
     #[cfg(not(target_family = "wasm"))]
     {
-        let (context, state) = (Arc::clone(context), Arc::clone(&mapping.state));
+        let (context, mapping) = (Arc::clone(context), mapping.clone());
         std::thread::spawn(move || {
-            if context.wait(submission).is_err() {
-                state.settle(Err(()));
+            let result = context.wait(submission);
+            if result.and_then(|()| mapping.wait(&context)).is_err() {
+                mapping.settle(Err(()));
             }
         });
     }
@@ -234,7 +237,7 @@ pub(crate) async fn fetch_async(
 fn finish(
     context: &Context,
     staging: &wgpu::Buffer,
-    mapped: std::result::Result<(), ()>,
+    mapped: Mapped,
     values: &mut [f32],
 ) -> Result<()> {
     context.check_lost()?;
@@ -250,51 +253,70 @@ fn finish(
     Ok(())
 }
 
+type Mapped = std::result::Result<(), ()>;
+
 #[derive(Debug, Default)]
 struct MappingState {
-    result: Option<std::result::Result<(), ()>>,
+    result: Option<Mapped>,
     waker: Option<Waker>,
 }
 
-trait Settle {
-    fn settle(&self, result: std::result::Result<(), ()>);
-}
-
-impl Settle for Mutex<MappingState> {
-    fn settle(&self, result: std::result::Result<(), ()>) {
-        let mut state = lock(self);
-        state.result.get_or_insert(result);
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// A mapping under way.
-#[derive(Debug)]
+/// A mapping under way: its callback sets the result and wakes whoever waits, a task or a thread.
+#[derive(Debug, Clone, Default)]
 struct Mapping {
-    state: Arc<Mutex<MappingState>>,
+    state: Arc<(Mutex<MappingState>, Condvar)>,
 }
 
 impl Mapping {
     fn start(context: &Context, staging: &wgpu::Buffer, len: usize) -> Result<Self> {
-        let state = Arc::<Mutex<MappingState>>::default();
-        let done = Arc::clone(&state);
+        let mapping = Self::default();
+        let done = mapping.clone();
         context.scoped(|| {
             staging.map_async(wgpu::MapMode::Read, ..4 * len as u64, move |result| {
                 done.settle(result.map_err(|_| ()));
             });
         })?;
-        Ok(Self { state })
+        Ok(mapping)
+    }
+
+    fn settle(&self, result: Mapped) {
+        let mut state = lock(&self.state.0);
+        state.result.get_or_insert(result);
+        self.state.1.notify_all();
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits for the callback. The device was polled, but another thread that polls too may be the one to call it.
+    fn wait(&self, context: &Context) -> Result<Mapped> {
+        let mut state = lock(&self.state.0);
+        loop {
+            if let Some(result) = state.result {
+                return Ok(result);
+            }
+            let pause = Duration::from_millis(10);
+            let (woken, timeout) =
+                (self.state.1.wait_timeout(state, pause)).unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                drop(woken);
+                context.check_lost()?;
+                // An error here shows as a callback that reports it.
+                let _ = context.device.poll(wgpu::PollType::Poll);
+                state = lock(&self.state.0);
+            } else {
+                state = woken;
+            }
+        }
     }
 }
 
 impl Future for Mapping {
-    type Output = std::result::Result<(), ()>;
+    type Output = Mapped;
 
     fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        let mut state = lock(&self.state);
-        match state.result.take() {
+        let mut state = lock(&self.state.0);
+        match state.result {
             Some(result) => Poll::Ready(result),
             None => {
                 state.waker = Some(cx.waker().clone());

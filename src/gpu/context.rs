@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -14,6 +15,8 @@ pub(crate) type Lost = Arc<Mutex<Option<String>>>;
 
 #[derive(Debug)]
 pub(crate) struct Context {
+    /// Tells devices apart; handles of `wgpu` from different instances may compare equal.
+    pub(crate) id: u64,
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) info: wgpu::AdapterInfo,
@@ -21,6 +24,12 @@ pub(crate) struct Context {
     pub(crate) options: GpuOptions,
     pub(crate) lost: Lost,
     pub(crate) pipelines: PipelineCache,
+}
+
+/// A number that no other device has.
+pub(crate) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The content of a mutex, also after a panic elsewhere: nothing here is left half-changed.
@@ -60,8 +69,30 @@ impl Context {
         match errors.into_iter().flatten().next() {
             None => Ok(value),
             Some(wgpu::Error::OutOfMemory { source }) => Err(Error::OutOfMemory(chain(&*source))),
+            Some(_) if self.is_gone() => {
+                Err(self.mark_lost("it was destroyed, or the driver reset it"))
+            }
             Some(error) => Err(Error::Device(error.to_string())),
         }
+    }
+
+    /// Whether the device was lost without our being told, because the callback is the caller's or has not run yet. `wgpu`
+    /// reports no errors of a lost device: a buffer seems to be created, but cannot be mapped.
+    fn is_gone(&self) -> bool {
+        let filter = wgpu::ErrorFilter::Validation;
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let creation = self.device.push_error_scope(filter);
+        let probe = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 16,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let created = settled(creation.pop()).is_none() && settled(memory.pop()).is_none();
+        let mapping = self.device.push_error_scope(filter);
+        probe.map_async(wgpu::MapMode::Read, .., |_| ());
+        let mapped = settled(mapping.pop()).is_none();
+        created && !mapped
     }
 
     /// Waits until the work up to `submission` is done.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::adapter;
 use super::buffer::{self, BufferSlice};
-use super::context::{Context, Lost, lock};
+use super::context::{Context, Lost, lock, next_id};
 use super::options::GpuOptions;
 use super::pipeline::PipelineCache;
 use super::plan::GpuPlan;
@@ -22,7 +22,8 @@ pub fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
 }
 
-/// A GPU, or a software adapter. Clones are the same device.
+/// A GPU, or a software adapter. Clones are the same device and share buffers; two made separately do not, even over one
+/// underlying device.
 #[derive(Debug, Clone)]
 pub struct GpuDevice {
     context: Arc<Context>,
@@ -92,6 +93,7 @@ impl GpuDevice {
         );
         Self {
             context: Arc::new(Context {
+                id: next_id(),
                 pipelines: PipelineCache::new(&device),
                 device,
                 queue,
@@ -129,7 +131,8 @@ impl GpuDevice {
     }
 
     /// `len` elements of a buffer of the caller's, from byte `offset` on, to be bound as an external buffer of a program or
-    /// read and written. The buffer belongs to this device's underlying device.
+    /// read and written. The buffer must belong to this device's underlying device: `wgpu` refuses another one's late, or panics
+    /// if it comes from another instance.
     ///
     /// # Errors
     /// [`Error::Shape`] if the range is empty, lies outside, or `offset` is not aligned to 256 bytes;
@@ -166,6 +169,11 @@ impl GpuDevice {
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<GpuPlan> {
         GpuPlan::load(&self.context, program, external)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     fn slice<'a>(&self, buffer: &'a DeviceBuffer) -> Result<&'a BufferSlice> {

@@ -50,6 +50,16 @@ impl GpuPlan {
             }
         }
         let recording = recorder.finish();
+        Self::assemble(context, program, external, recording)
+    }
+
+    /// Creates what a recording needs.
+    fn assemble(
+        context: &Arc<Context>,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+        recording: Recording,
+    ) -> Result<Self> {
         check_recording(context, &recording)?;
         let buffers = bind_buffers(context, &program, external)?;
         let pipelines = context.pipelines.get_all(context, &recording.pipelines)?;
@@ -384,4 +394,72 @@ fn bind_groups(
         })
     };
     recording.groups.iter().map(bind).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::kernel::lib;
+    use crate::gpu::recorder::Dispatch;
+    use crate::gpu::shader::Shader;
+    use crate::gpu::{GpuDevice, GpuOptions};
+
+    /// Dispatches that differ only in their step share a uniform and a bind group, and each sees its own step, in order:
+    /// a digit is appended to the number for each of them.
+    #[test]
+    fn steps_reach_their_dispatches() {
+        let source = "
+            struct Params { base: u32 }
+            @group(0) @binding(0) var<uniform> params: Params;
+            @group(1) @binding(0) var<storage, read_write> values: array<f32>;
+            @compute @workgroup_size(1) fn main() {
+                values[0] = values[0] * f32(params.base) + f32(relative_step.value);
+            }";
+        let shader = Shader::new("steps", &[lib::STEP, source], &[Access::ReadWrite], 4);
+        let device = GpuDevice::request_blocking(&GpuOptions::new()).unwrap();
+        let mut program = Program::new();
+        let values = program.buffer("values", 1, Role::Output);
+        let mut recorder = Recorder::new(device.context(), &program);
+        for step in [4, 2, 5, 0, 3] {
+            let dispatch = Dispatch {
+                shader: &shader,
+                overrides: &[],
+                uniform: bytemuck::bytes_of(&10u32),
+                step: Some(step),
+                bindings: &[Binding::ReadWrite(values)],
+                workgroups: [1, 1, 1],
+                cost: 1,
+            };
+            recorder.dispatch(&dispatch).unwrap();
+        }
+        let recording = recorder.finish();
+        assert_eq!(recording.uniforms.len(), UNIFORM_BYTES);
+        assert_eq!((recording.groups.len(), recording.steps), (1, 6));
+        let mut plan = GpuPlan::assemble(device.context(), program, &[], recording).unwrap();
+        plan.run(Section::Prepare).unwrap();
+        let mut result = [0.0];
+        plan.read(values, &mut result).unwrap();
+        assert_eq!(result, [42503.0]);
+    }
+
+    #[test]
+    fn conflicting_bindings_are_refused() {
+        let bindings = [Access::Read, Access::ReadWrite];
+        let shader = Shader::new("conflict", &[""], &bindings, 0);
+        let device = GpuDevice::request_blocking(&GpuOptions::new()).unwrap();
+        let mut program = Program::new();
+        let values = program.buffer("values", 1, Role::Output);
+        let mut recorder = Recorder::new(device.context(), &program);
+        let dispatch = Dispatch {
+            shader: &shader,
+            overrides: &[],
+            uniform: &[],
+            step: None,
+            bindings: &[Binding::Read(values), Binding::ReadWrite(values)],
+            workgroups: [1, 1, 1],
+            cost: 1,
+        };
+        let error = recorder.dispatch(&dispatch).unwrap_err();
+        assert!(error.to_string().contains("same buffer"), "{error}");
+    }
 }

@@ -72,7 +72,7 @@ pub(super) struct Step<T> {
 #[derive(Debug, Clone)]
 enum CellStep<T> {
     Elman(ElmanStep<T>),
-    Lstm(LstmStep<T>),
+    Lstm(Box<LstmStep<T>>),
     Gru(GruStep<T>),
 }
 
@@ -127,7 +127,7 @@ impl<'a, T: Float> Layer<'a, T> {
             }
             Cell::Lstm => {
                 let (cell, new) = self.lstm(&sides, &before);
-                (CellStep::Lstm(cell), new)
+                (CellStep::Lstm(Box::new(cell)), new)
             }
             Cell::Gru => {
                 let (cell, new) = self.gru(&sides, &before, &u);

@@ -346,3 +346,58 @@ pub(crate) const DROPOUT: Dropout = Dropout {
     input: 0.2,
     recurrent: 0.25,
 };
+
+/// A GPU device on `backend`, or a failure that says what to install.
+#[cfg(feature = "gpu")]
+pub(crate) fn gpu(
+    backend: wgpu_rnn::wgpu::Backends,
+    limits: wgpu_rnn::gpu::LimitsChoice,
+    strategy: wgpu_rnn::gpu::Strategy,
+) -> Arc<dyn Device> {
+    let options = wgpu_rnn::gpu::GpuOptions::new()
+        .backends(backend)
+        .limits(limits)
+        .strategy(strategy);
+    match wgpu_rnn::gpu::GpuDevice::request_blocking(&options) {
+        Ok(device) => Arc::new(device),
+        Err(error) => panic!("these tests need an adapter on {backend:?}; {error}"),
+    }
+}
+
+/// The CPU device and both strategies of the GPU device; made once, so that tests share compiled pipelines.
+pub(crate) fn devices() -> &'static [(&'static str, Arc<dyn Device>)] {
+    static DEVICES: std::sync::OnceLock<Vec<(&'static str, Arc<dyn Device>)>> =
+        std::sync::OnceLock::new();
+    DEVICES.get_or_init(all_devices)
+}
+
+fn all_devices() -> Vec<(&'static str, Arc<dyn Device>)> {
+    use wgpu_rnn::gpu::{LimitsChoice, Strategy};
+    let vulkan = wgpu_rnn::wgpu::Backends::VULKAN;
+    vec![
+        ("cpu", Arc::new(wgpu_rnn::cpu::CpuDevice::new().unwrap())),
+        (
+            "gpu, persistent",
+            gpu(vulkan, LimitsChoice::Adapter, Strategy::Persistent),
+        ),
+        (
+            "gpu, by steps",
+            gpu(vulkan, LimitsChoice::Adapter, Strategy::Step),
+        ),
+    ]
+}
+
+/// Solves a problem and compares it with the reference, naming what failed.
+pub(crate) fn solve_and_check(
+    name: &str,
+    problem: &Problem,
+    device: &Arc<dyn Device>,
+    mode: GradientMode,
+) -> Result<f64, String> {
+    let answer = problem
+        .solve(device, mode)
+        .map_err(|error| error.to_string());
+    answer
+        .and_then(|answer| check(problem, &answer))
+        .map_err(|error| format!("{name}, {mode:?}: {error}"))
+}

@@ -222,9 +222,9 @@ fn split_directions() {
             });
             let mut expected = case.contents[1].1.clone();
             for d in 0..directions {
-                for token in 0..tokens {
+                for (token, &reverse_row) in reverse_rows.iter().enumerate() {
                     let row = match reverse[d] {
-                        true => reverse_rows[token] as usize,
+                        true => reverse_row as usize,
                         false => token,
                     };
                     for unit in 0..width {

@@ -7,7 +7,7 @@ use wgpu_rnn::ops::{BufferId, Operation, Program, Role, Section};
 use wgpu_rnn::{Device, Plan};
 
 /// The three devices that every operation is tried on.
-pub fn devices() -> &'static [GpuDevice] {
+pub(crate) fn devices() -> &'static [GpuDevice] {
     static DEVICES: OnceLock<Vec<GpuDevice>> = OnceLock::new();
     DEVICES.get_or_init(|| {
         use wgpu_rnn::wgpu::Backends;
@@ -31,7 +31,7 @@ pub fn devices() -> &'static [GpuDevice] {
 }
 
 /// Numbers in [-1, 1), the same from run to run.
-pub fn random(len: usize, seed: u32) -> Vec<f32> {
+pub(crate) fn random(len: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
         state ^= state << 13;
@@ -44,13 +44,13 @@ pub fn random(len: usize, seed: u32) -> Vec<f32> {
 
 /// A program of one section, its buffers with their contents.
 #[derive(Default)]
-pub struct Case {
-    pub program: Program,
-    pub contents: Vec<(BufferId, Vec<f32>)>,
+pub(crate) struct Case {
+    pub(crate) program: Program,
+    pub(crate) contents: Vec<(BufferId, Vec<f32>)>,
 }
 
 impl Case {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             program: Program::new(),
             contents: Vec::new(),
@@ -58,18 +58,18 @@ impl Case {
     }
 
     /// A buffer with these contents.
-    pub fn buffer(&mut self, label: &'static str, values: Vec<f32>) -> BufferId {
+    pub(crate) fn buffer(&mut self, label: &'static str, values: Vec<f32>) -> BufferId {
         let buffer = self.program.buffer(label, values.len(), Role::Input);
         self.contents.push((buffer, values));
         buffer
     }
 
-    pub fn push(&mut self, operation: impl Into<Operation>) {
+    pub(crate) fn push(&mut self, operation: impl Into<Operation>) {
         self.program.push(Section::Forward, operation);
     }
 
     /// The content of `result` after a run on each device, with the device's name.
-    pub fn run(&self, seed: u64, results: &[BufferId]) -> Vec<(String, Vec<Vec<f32>>)> {
+    pub(crate) fn run(&self, seed: u64, results: &[BufferId]) -> Vec<(String, Vec<Vec<f32>>)> {
         let run = |device: &GpuDevice| {
             let mut plan = device.load(self.program.clone(), &[]).unwrap();
             plan.set_seed(seed).unwrap();
@@ -84,7 +84,7 @@ impl Case {
     }
 
     /// Runs on each device and compares one buffer with `expected`, each element within `tolerance` of it.
-    pub fn expect(&self, what: &str, result: BufferId, expected: &[f64], tolerance: &[f64]) {
+    pub(crate) fn expect(&self, what: &str, result: BufferId, expected: &[f64], tolerance: &[f64]) {
         for (device, results) in self.run(0, &[result]) {
             compare(
                 &format!("{what} on {device}"),
@@ -96,14 +96,14 @@ impl Case {
     }
 }
 
-pub fn read(plan: &mut dyn Plan, buffer: BufferId) -> Vec<f32> {
+pub(crate) fn read(plan: &mut dyn Plan, buffer: BufferId) -> Vec<f32> {
     let mut values = vec![0.0; plan.program().spec(buffer).len];
     plan.read(buffer, &mut values).unwrap();
     values
 }
 
 /// Each element within its tolerance; tolerance 0 asks for equality. NaN must meet NaN.
-pub fn compare(what: &str, got: &[f32], expected: &[f64], tolerance: &[f64]) {
+pub(crate) fn compare(what: &str, got: &[f32], expected: &[f64], tolerance: &[f64]) {
     assert_eq!(got.len(), expected.len(), "{what}: length");
     assert_eq!(
         got.len(),
@@ -122,6 +122,6 @@ pub fn compare(what: &str, got: &[f32], expected: &[f64], tolerance: &[f64]) {
     }
 }
 
-pub fn doubles(values: &[f32]) -> Vec<f64> {
+pub(crate) fn doubles(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
 }

@@ -1,0 +1,5 @@
+//! Training on the device: the optimizer's operations and what the host contributes to each step.
+
+mod adam;
+
+pub use adam::{AdamOptimizer, AdamOptions, AdamSteps};

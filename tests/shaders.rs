@@ -1,0 +1,241 @@
+//! Every assembled shader parses, validates and translates to SPIR-V, MSL, HLSL and GLSL, stays within WebGPU's default
+//! limits, and declares the bindings and the uniform that the Rust side hands it.
+#![cfg(feature = "gpu")]
+
+use std::borrow::Cow;
+
+use naga::back::{glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use wgpu_rnn::gpu::shader::{Access, Shader, all};
+
+const MAIN: (ShaderStage, &str) = (ShaderStage::Compute, "main");
+
+fn parse(shader: &Shader) -> (Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(shader.source()).unwrap_or_else(|error| {
+        panic!(
+            "{}: {}",
+            shader.label(),
+            error.emit_to_string(shader.source())
+        )
+    });
+    // No optional capability: what a browser validates.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {}",
+                shader.label(),
+                error.emit_to_string(shader.source())
+            )
+        });
+    (module, info)
+}
+
+/// The module with its override constants replaced by the shader's typical values, as a driver gets it.
+fn resolved<'a>(
+    shader: &Shader,
+    module: &'a Module,
+    info: &'a ModuleInfo,
+) -> (Cow<'a, Module>, Cow<'a, ModuleInfo>) {
+    let constants = shader
+        .overrides()
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), *value))
+        .collect();
+    process_overrides(module, info, Some(MAIN), &constants)
+        .unwrap_or_else(|error| panic!("{}: {error}", shader.label()))
+}
+
+fn for_each(check: impl Fn(&Shader, &Module, &ModuleInfo)) {
+    let shaders = all();
+    assert!(shaders.len() > 10);
+    for shader in &shaders {
+        let (module, info) = parse(shader);
+        let (module, info) = resolved(shader, &module, &info);
+        check(shader, &module, &info);
+    }
+}
+
+#[test]
+fn override_constants_exist() {
+    for shader in all() {
+        let (module, _) = parse(&shader);
+        for (name, _) in shader.overrides() {
+            let declared = module
+                .overrides
+                .iter()
+                .any(|(_, declared)| declared.name.as_deref() == Some(name));
+            assert!(declared, "{}: no override {name}", shader.label());
+        }
+    }
+}
+
+#[test]
+fn labels_are_unique_for_a_source() {
+    let shaders = all();
+    for (index, shader) in shaders.iter().enumerate() {
+        for other in &shaders[..index] {
+            assert_eq!(
+                shader.label() == other.label(),
+                shader.source() == other.source(),
+                "{} and {}",
+                shader.label(),
+                other.label()
+            );
+        }
+    }
+}
+
+#[test]
+fn bindings_are_those_of_the_rust_side() {
+    for_each(|shader, module, _| {
+        let label = shader.label();
+        let mut storage = vec![None; shader.bindings().len()];
+        let mut uniform = None;
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else {
+                continue;
+            };
+            let inner = &module.types[variable.ty].inner;
+            match (binding.group, binding.binding, variable.space) {
+                (0, 0, AddressSpace::Uniform) => uniform = Some(inner),
+                (0, 1, AddressSpace::Uniform) => assert_scalars(label, module, inner, 4),
+                (1, slot, AddressSpace::Storage { access }) => {
+                    let slot = storage.get_mut(slot as usize).unwrap_or_else(|| {
+                        panic!("{label}: binding {slot} is not declared in Rust")
+                    });
+                    *slot = Some(match access.contains(StorageAccess::STORE) {
+                        true => Access::ReadWrite,
+                        false => Access::Read,
+                    });
+                    assert!(
+                        matches!(inner, TypeInner::Array { .. }),
+                        "{label}: no array"
+                    );
+                }
+                place => panic!("{label}: a binding at {place:?}"),
+            }
+        }
+        let declared: Vec<_> = shader.bindings().iter().copied().map(Some).collect();
+        assert_eq!(storage, declared, "{label}");
+        let uniform = uniform.unwrap_or_else(|| panic!("{label}: no uniform"));
+        assert_scalars(label, module, uniform, shader.uniform_bytes());
+    });
+}
+
+/// The uniform is a struct of 4-byte scalars without gaps, so `repr(C)` lays its Rust twin out alike.
+fn assert_scalars(label: &str, module: &Module, inner: &TypeInner, bytes: usize) {
+    let TypeInner::Struct { members, span } = inner else {
+        panic!("{label}: the uniform is no struct")
+    };
+    assert_eq!(*span as usize, bytes, "{label}: size of the uniform");
+    for (index, member) in members.iter().enumerate() {
+        let TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
+            panic!("{label}: {:?} is no scalar", member.name)
+        };
+        assert_eq!(scalar.width, 4, "{label}: {:?}", member.name);
+        assert_ne!(scalar.kind, ScalarKind::Bool, "{label}: {:?}", member.name);
+        assert_eq!(
+            member.offset as usize,
+            4 * index,
+            "{label}: {:?}",
+            member.name
+        );
+    }
+}
+
+#[test]
+fn workgroups_fit_the_default_limits() {
+    for_each(|shader, module, _| {
+        let label = shader.label();
+        assert!(shader.bindings().len() <= 8, "{label}: storage buffers");
+        let [entry] = &module.entry_points[..] else {
+            panic!("{label}: not one entry point")
+        };
+        assert_eq!(entry.name, "main", "{label}");
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        assert!(invocations <= 256, "{label}: {invocations} invocations");
+        let bytes: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+            .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+            .sum();
+        assert!(
+            bytes <= 16 << 10,
+            "{label}: {bytes} bytes of workgroup memory"
+        );
+    });
+}
+
+#[test]
+fn translates_to_spirv() {
+    for_each(|shader, module, info| {
+        let options = spv::PipelineOptions {
+            shader_stage: MAIN.0,
+            entry_point: MAIN.1.to_owned(),
+        };
+        spv::write_vec(module, info, &spv::Options::default(), Some(&options))
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+    });
+}
+
+#[test]
+fn translates_to_msl() {
+    for_each(|shader, module, info| {
+        let options = msl::Options {
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
+        msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+    });
+}
+
+#[test]
+fn translates_to_hlsl() {
+    for_each(|shader, module, info| {
+        // As wgpu's DX12 backend asks for it; the special constants carry the number of workgroups.
+        let options = hlsl::Options {
+            shader_model: hlsl::ShaderModel::V5_1,
+            fake_missing_bindings: true,
+            special_constants_binding: Some(hlsl::BindTarget {
+                space: 0,
+                register: 100,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mut text = String::new();
+        hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+            .write(module, info, None)
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+    });
+}
+
+#[test]
+fn translates_to_glsl() {
+    for_each(|shader, module, info| {
+        let options = glsl::Options {
+            version: glsl::Version::new_gles(310),
+            ..Default::default()
+        };
+        let pipeline = glsl::PipelineOptions {
+            shader_stage: MAIN.0,
+            entry_point: MAIN.1.to_owned(),
+            multiview: None,
+        };
+        let mut text = String::new();
+        glsl::Writer::new(
+            &mut text,
+            module,
+            info,
+            &options,
+            &pipeline,
+            naga::proc::BoundsCheckPolicies::default(),
+        )
+        .and_then(|mut writer| writer.write())
+        .unwrap_or_else(|error| panic!("{}: {error}", shader.label()));
+    });
+}
