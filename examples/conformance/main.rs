@@ -5,6 +5,7 @@
 //! that is not supported, and last `N passed, N failed, N skipped` alone on a line. It exits with 1 after a failure, or
 //! when there was no case.
 
+mod activation;
 mod compare;
 mod convert;
 mod device;

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use wgpu_rnn::{
-    Activation, Activations, Bias, Cell, CellSpec, Clip, Coupled, Direction, GruReset, GruUpdate,
+    Activations, Bias, Cell, CellSpec, Clip, Coupled, Direction, GruReset, GruUpdate,
     LayerNormKind, Peephole, RnnConfig, Zoneout,
 };
 
 use crate::Stop;
+use crate::activation::{activation, narrow};
 use crate::tensor::Tensors;
 
 /// A suite's manifest.
@@ -78,23 +79,23 @@ pub(crate) struct Meaning {
     pub(crate) exact: bool,
 }
 
-fn unsupported<T>(what: impl Into<String>) -> Result<T, Stop> {
+pub(crate) fn unsupported<T>(what: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Unsupported(what.into()))
 }
 
-fn broken<T>(what: impl Into<String>) -> Result<T, Stop> {
+pub(crate) fn broken<T>(what: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Broken(what.into()))
 }
 
 /// One object of an entry.
 #[derive(Debug, Clone, Copy)]
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     what: &'static str,
-    map: Option<&'a Map<String, Value>>,
+    pub(crate) map: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> Fields<'a> {
-    fn new(what: &'static str, value: Option<&'a Value>) -> Result<Self, Stop> {
+    pub(crate) fn new(what: &'static str, value: Option<&'a Value>) -> Result<Self, Stop> {
         match value {
             None | Some(Value::Null) => Ok(Self { what, map: None }),
             Some(Value::Object(map)) => Ok(Self {
@@ -106,7 +107,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses keys that are not `known`, unless they say that something is not there.
-    fn refuse_unknown(&self, known: &[&str]) -> Result<(), Stop> {
+    pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), Stop> {
         for (key, value) in self.map.into_iter().flatten() {
             if !known.contains(&key.as_str()) && !is_nothing(value) {
                 return unsupported(format!("{}.{key} = {value}", self.what));
@@ -559,68 +560,7 @@ impl ConfigReader<'_> {
     }
 }
 
-fn narrow(number: f64, exact: &mut bool) -> f32 {
-    let narrowed = number as f32;
-    *exact &= f64::from(narrowed) == number;
-    narrowed
-}
-
-/// A name, or an object with `name` and where the activation has them `alpha` and `beta`.
-fn activation(given: &Value, exact: &mut bool) -> Result<Activation, Stop> {
-    let name = given.as_str().or_else(|| given.get("name")?.as_str());
-    let Some(name) = name else {
-        return broken(format!("manifest: an activation without a name: {given}"));
-    };
-    let parameters = match given {
-        Value::Object(_) => Fields::new("activation", Some(given))?,
-        _ => Fields::new("activation", None)?,
-    };
-    parameters.refuse_unknown(&["name", "alpha", "beta"])?;
-    // 0 is a value here.
-    let mut parameter = |key: &str, default: f64| {
-        let given = parameters.map.and_then(|map| map.get(key));
-        match given.filter(|value| !value.is_null()) {
-            None => Ok(narrow(default, exact)),
-            Some(value) => match value.as_f64() {
-                Some(number) => Ok(narrow(number, exact)),
-                None => broken(format!("manifest: {key} of an activation is {value}")),
-            },
-        }
-    };
-    let plain = name.to_ascii_lowercase().replace('_', "");
-    Ok(match plain.as_str() {
-        "sigmoid" => Activation::Sigmoid,
-        "tanh" => Activation::Tanh,
-        "relu" => Activation::Relu,
-        "linear" => Activation::Linear,
-        "affine" => Activation::Affine {
-            alpha: parameter("alpha", 1.0)?,
-            beta: parameter("beta", 0.0)?,
-        },
-        "leakyrelu" => Activation::LeakyRelu {
-            alpha: parameter("alpha", 0.01)?,
-        },
-        "thresholdedrelu" => Activation::ThresholdedRelu {
-            alpha: parameter("alpha", 1.0)?,
-        },
-        "scaledtanh" => Activation::ScaledTanh {
-            alpha: parameter("alpha", 1.0)?,
-            beta: parameter("beta", 1.0)?,
-        },
-        "hardsigmoid" => Activation::HardSigmoid {
-            alpha: parameter("alpha", 0.2)?,
-            beta: parameter("beta", 0.5)?,
-        },
-        "elu" => Activation::Elu {
-            alpha: parameter("alpha", 1.0)?,
-        },
-        "softsign" => Activation::Softsign,
-        "softplus" => Activation::Softplus,
-        _ => return unsupported(format!("activation `{name}`")),
-    })
-}
-
-/// The letters of the gates with weights of their own, for names in messages and for the coupled gate's unused rows.
+/// The gate that coupling leaves unused, whose parameters the format tells to ignore.
 pub(crate) fn unused_gate(spec: &CellSpec) -> Option<usize> {
     match spec.coupled? {
         _ if spec.is_whole_norm() => None,

@@ -49,11 +49,11 @@ fn run_layer_by_layer(
     let mut layers = split(network)?;
     let mut state = State::default();
     let mut y = Vec::new();
-    for layer in 0..layers.len() {
-        if layer > 0 {
-            layers[layer].x = exchange(network, &y);
+    for (index, layer) in layers.iter_mut().enumerate() {
+        if index > 0 {
+            layer.x = exchange(network, &y);
         }
-        let (output, _) = engine.run(&layers[layer], None)?;
+        let (output, _) = engine.run(layer, None)?;
         state.h.extend(output.state.h);
         state.c.extend(output.state.c);
         y = output.y;

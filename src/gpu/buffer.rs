@@ -243,6 +243,7 @@ fn finish(
     context.check_lost()?;
     // A buffer of our own that no longer maps: that is how a device that was lost shows itself.
     mapped.map_err(|()| context.mark_lost("a buffer could not be mapped"))?;
+    let _turn = context.turn();
     {
         let view = staging
             .get_mapped_range(..4 * values.len() as u64)
@@ -301,8 +302,7 @@ impl Mapping {
             if timeout.timed_out() {
                 drop(woken);
                 context.check_lost()?;
-                // An error here shows as a callback that reports it.
-                let _ = context.device.poll(wgpu::PollType::Poll);
+                context.poll();
                 state = lock(&self.state.0);
             } else {
                 state = woken;

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::options::GpuOptions;
 use super::pipeline::PipelineCache;
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) limits: wgpu::Limits,
     pub(crate) options: GpuOptions,
     pub(crate) lost: Lost,
+    /// See [`Context::turn`].
+    pub(crate) turns: Mutex<()>,
     pub(crate) pipelines: PipelineCache,
 }
 
@@ -52,9 +55,16 @@ impl Context {
         Error::DeviceLost(lost.get_or_insert_with(|| reason.into()).clone())
     }
 
+    /// On GL only one thread at a time may use the context, and `wgpu` panics in one that waited six seconds for it: there,
+    /// threads take turns here, where they can wait as long as it takes.
+    pub(crate) fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        (self.info.backend == wgpu::Backend::Gl).then(|| lock(&self.turns))
+    }
+
     /// Runs `work` and returns the first error that `wgpu` reported meanwhile. Without scopes `wgpu` would hand it to the
     /// host program's handler, which panics by default.
     pub(crate) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let _turn = self.turn();
         self.check_lost()?;
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
@@ -97,17 +107,28 @@ impl Context {
 
     /// Waits until the work up to `submission` is done.
     pub(crate) fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        let poll = wgpu::PollType::Wait {
-            submission_index: Some(submission),
-            timeout: None,
-        };
-        match self.device.poll(poll) {
-            Ok(_) => self.check_lost(),
-            Err(error) => {
-                self.check_lost()?;
-                Err(Error::Device(error.to_string()))
+        loop {
+            let turn = self.turn();
+            let result = self.device.poll(wgpu::PollType::Wait {
+                submission_index: Some(submission.clone()),
+                // On GL in short turns, so that other threads get theirs.
+                timeout: turn.is_some().then_some(Duration::from_millis(20)),
+            });
+            drop(turn);
+            self.check_lost()?;
+            match result {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {}
+                Err(error) => return Err(Error::Device(error.to_string())),
             }
         }
+    }
+
+    /// Lets callbacks run, without waiting.
+    pub(crate) fn poll(&self) {
+        let _turn = self.turn();
+        // What goes wrong shows in the callbacks.
+        let _ = self.device.poll(wgpu::PollType::Poll);
     }
 }
 

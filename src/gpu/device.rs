@@ -1,7 +1,7 @@
 //! The device: requested by ourselves or made of the caller's.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::adapter;
 use super::buffer::{self, BufferSlice};
@@ -15,6 +15,9 @@ use crate::ops::{BufferId, Program};
 
 /// Features that a caller's device must have: none.
 pub const REQUIRED_FEATURES: wgpu::Features = wgpu::Features::empty();
+
+/// Multiply-adds of a submission on a software GL: some tenths of a second.
+const SOFTWARE_GL_BUDGET: u64 = 1 << 27;
 
 /// Limits that a caller's device must have at least: WebGPU's defaults. (A network that fits may need less; what does not
 /// fit is refused when it is loaded.)
@@ -79,10 +82,14 @@ impl GpuDevice {
         device: wgpu::Device,
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
-        options: GpuOptions,
+        mut options: GpuOptions,
         lost: Lost,
     ) -> Self {
         let limits = device.limits();
+        // A software GL computes inside the submission and keeps the context meanwhile: others have to wait for it.
+        if info.backend == wgpu::Backend::Gl && info.device_type == wgpu::DeviceType::Cpu {
+            options.submit_budget = options.submit_budget.min(SOFTWARE_GL_BUDGET);
+        }
         log::info!(
             "GPU device {}: {} KiB workgroup memory, {} invocations, {} storage buffers, bindings of {} MiB",
             adapter::describe(&info),
@@ -101,6 +108,7 @@ impl GpuDevice {
                 limits,
                 options,
                 lost,
+                turns: Mutex::default(),
             }),
         }
     }

@@ -209,9 +209,10 @@ impl Plan for GpuPlan {
                 cost = cost.saturating_add(command.cost);
             }
             self.submit(&commands[start..]);
-            // Frees what earlier submissions held and lets a loss be noticed.
-            let _ = self.context.device.poll(wgpu::PollType::Poll);
-        })
+        })?;
+        // Frees what earlier submissions held and lets a loss be noticed.
+        self.context.poll();
+        self.context.check_lost()
     }
 
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {

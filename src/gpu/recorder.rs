@@ -252,6 +252,12 @@ impl<'a> Recorder<'a> {
         Ok([x as u32, y as u32, 1])
     }
 
+    /// How many units of work of this `cost` fit one submission; at least 1.
+    pub(crate) fn affordable(&self, cost: u64) -> usize {
+        let units = self.options().submit_budget / cost.max(1);
+        usize::try_from(units.max(1)).unwrap_or(usize::MAX)
+    }
+
     /// Records a dispatch into the current section.
     pub(crate) fn dispatch(&mut self, dispatch: &Dispatch<'_>) -> Result<()> {
         if dispatch.workgroups.contains(&0) {

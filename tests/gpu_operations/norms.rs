@@ -111,8 +111,11 @@ fn check_forward(shape: &Shape, scaled: bool, biased: bool) {
 #[test]
 fn layer_norm_rows() {
     for shape in &SHAPES {
-        for (scaled, biased) in [(false, false), (true, true), (true, false), (false, true)] {
-            check_forward(shape, scaled, biased);
+        for (scaled, biased) in [(true, true), (false, false), (true, false), (false, true)] {
+            // Many rows are slow on software adapters; once is enough.
+            if shape.rows < 1_000 || (scaled && biased) {
+                check_forward(shape, scaled, biased);
+            }
         }
     }
 }

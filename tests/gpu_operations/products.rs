@@ -2,7 +2,7 @@
 
 use wgpu_rnn::ops::{Fill, Gemm, Matrix, Region, RowMap, Section};
 
-use crate::support::{Case, devices, random};
+use crate::support::{Case, devices, random, whole};
 
 #[test]
 fn fill() {
@@ -31,6 +31,8 @@ struct Product {
     map: char,
     bias: bool,
     accumulate: bool,
+    /// Whole numbers, and no tolerance.
+    exact: bool,
 }
 
 const PLAIN: Product = Product {
@@ -43,6 +45,7 @@ const PLAIN: Product = Product {
     map: ' ',
     bias: false,
     accumulate: false,
+    exact: false,
 };
 
 /// A matrix of the given size in a buffer with a margin: rows are one element further apart than they need be.
@@ -76,6 +79,7 @@ fn check(product: &Product) -> Case {
     let words = permutation(if product.map == 'k' { k } else { m });
     let table = case.program.table(&words);
     let margin = 6;
+    let random = if product.exact { whole } else { random };
     let size = |rows: usize, columns: usize| (rows + 1) * (columns + 1) + margin;
     let a = case.buffer("a", random(size(a_rows, a_columns), 1));
     let b = case.buffer("b", random(size(k, n), 2));
@@ -147,6 +151,9 @@ fn check(product: &Product) -> Case {
         }
     }
     let what = format!("gemm {m} x {n} x {k} map `{}`", product.map);
+    if product.exact {
+        tolerance.fill(0.0);
+    }
     case.expect(&what, c, &expected, &tolerance);
     case
 }
@@ -184,6 +191,7 @@ fn gemm_strides_and_maps() {
                 map,
                 bias: bits % 3 == 0,
                 accumulate: bits % 2 == 1,
+                exact: false,
             });
         }
     }
@@ -201,6 +209,7 @@ fn gemm_long_sums() {
             a_transposed: true,
             map,
             bias: true,
+            exact: true,
             ..PLAIN
         });
         let plan = devices()[0].load_plan(case.program, &[]).unwrap();

@@ -42,6 +42,12 @@ pub(crate) fn random(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
+/// Whole numbers in -2..=2: sums of some millions of their products are exact, whatever the order.
+pub(crate) fn whole(len: usize, seed: u32) -> Vec<f32> {
+    let values = random(len, seed).into_iter();
+    values.map(|value| (value * 2.5).round()).collect()
+}
+
 /// A program of one section, its buffers with their contents.
 #[derive(Default)]
 pub(crate) struct Case {

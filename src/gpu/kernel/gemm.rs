@@ -130,9 +130,8 @@ pub(crate) fn record(op: &Gemm, recorder: &mut Recorder<'_>) -> Result<()> {
 fn rows_per_dispatch(op: &Gemm, recorder: &Recorder<'_>) -> usize {
     let terms = op.k.clamp(1, TERMS_PER_DISPATCH);
     let tile_row = (op.n.div_ceil(TILE) * TILE * TILE) as u64 * terms as u64;
-    let affordable = (recorder.options().submit_budget / tile_row).max(1);
-    let most = u64::from(recorder.limits().max_compute_workgroups_per_dimension);
-    affordable.min(most) as usize * TILE
+    let most = recorder.limits().max_compute_workgroups_per_dimension as usize;
+    recorder.affordable(tile_row).min(most) * TILE
 }
 
 fn check(op: &Gemm, recorder: &Recorder<'_>) -> Result<()> {

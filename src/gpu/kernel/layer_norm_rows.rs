@@ -62,6 +62,11 @@ pub(crate) fn row(
     Ok((width, 1.0 / together.max(1) as f32))
 }
 
+/// Of one row: a workgroup works on it, however narrow it is, and its two sums take some twenty rounds.
+pub(crate) fn cost(width: usize) -> u64 {
+    256 * (6 * width.div_ceil(256) as u64 + 20)
+}
+
 pub(crate) fn record(op: &LayerNormRows, recorder: &mut Recorder<'_>) -> Result<()> {
     let (width, share) = row(recorder, (op.hidden, op.slots), op.slot_mask)?;
     recorder.check_rows("normalised rows", op.values, [op.rows, width, width])?;
@@ -74,32 +79,39 @@ pub(crate) fn record(op: &LayerNormRows, recorder: &mut Recorder<'_>) -> Result<
     let bind = |vector: Option<crate::ops::Region>| {
         vector.map_or(Binding::Table, |vector| Binding::Read(vector.buffer))
     };
-    recorder.dispatch(&Dispatch {
-        shader: &shader(),
-        overrides: &[
-            ("HAS_SCALE", flag(op.scale.is_some())),
-            ("HAS_BIAS", flag(op.bias.is_some())),
-        ],
-        uniform: bytemuck::bytes_of(&Params {
-            values_offset: op.values.offset as u32,
-            deviation_offset: op.deviation.offset as u32,
-            scale_offset: op.scale.map_or(0, |scale| scale.offset) as u32,
-            bias_offset: op.bias.map_or(0, |bias| bias.offset) as u32,
-            rows: op.rows as u32,
-            width: width as u32,
-            slots: op.slots as u32,
-            slot_mask: op.slot_mask,
-            share,
-            epsilon: op.epsilon,
-        }),
-        step: None,
-        bindings: &[
-            Binding::ReadWrite(op.values.buffer),
-            Binding::ReadWrite(op.deviation.buffer),
-            bind(op.scale),
-            bind(op.bias),
-        ],
-        workgroups: recorder.linear(op.rows, 1)?,
-        cost: 6 * op.rows as u64 * width as u64,
-    })
+    let overrides = [
+        ("HAS_SCALE", flag(op.scale.is_some())),
+        ("HAS_BIAS", flag(op.bias.is_some())),
+    ];
+    let (shader, cost) = (shader(), cost(width));
+    let chunk = recorder.affordable(cost);
+    for start in (0..op.rows).step_by(chunk) {
+        let rows = chunk.min(op.rows - start);
+        recorder.dispatch(&Dispatch {
+            shader: &shader,
+            overrides: &overrides,
+            uniform: bytemuck::bytes_of(&Params {
+                values_offset: (op.values.offset + start * width) as u32,
+                deviation_offset: (op.deviation.offset + start) as u32,
+                scale_offset: op.scale.map_or(0, |scale| scale.offset) as u32,
+                bias_offset: op.bias.map_or(0, |bias| bias.offset) as u32,
+                rows: rows as u32,
+                width: width as u32,
+                slots: op.slots as u32,
+                slot_mask: op.slot_mask,
+                share,
+                epsilon: op.epsilon,
+            }),
+            step: None,
+            bindings: &[
+                Binding::ReadWrite(op.values.buffer),
+                Binding::ReadWrite(op.deviation.buffer),
+                bind(op.scale),
+                bind(op.bias),
+            ],
+            workgroups: recorder.linear(rows, 1)?,
+            cost: rows as u64 * cost,
+        })?;
+    }
+    Ok(())
 }

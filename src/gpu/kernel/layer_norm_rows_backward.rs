@@ -40,28 +40,34 @@ pub(crate) fn record(op: &LayerNormRowsBackward, recorder: &mut Recorder<'_>) ->
     recorder.check_rows("gradient rows", op.gradient, [op.rows, width, width])?;
     recorder.check("deviations", op.deviation, op.rows)?;
     recorder.check("scale of a norm", op.scale, width)?;
-    recorder.dispatch(&Dispatch {
-        shader: &shader(),
-        overrides: &[],
-        uniform: bytemuck::bytes_of(&Params {
-            values_offset: op.normalised.offset as u32,
-            deviation_offset: op.deviation.offset as u32,
-            scale_offset: op.scale.offset as u32,
-            gradient_offset: op.gradient.offset as u32,
-            rows: op.rows as u32,
-            width: width as u32,
-            slots: op.slots as u32,
-            slot_mask: op.slot_mask,
-            share,
-        }),
-        step: None,
-        bindings: &[
-            Binding::ReadWrite(op.normalised.buffer),
-            Binding::Read(op.deviation.buffer),
-            Binding::Read(op.scale.buffer),
-            Binding::Read(op.gradient.buffer),
-        ],
-        workgroups: recorder.linear(op.rows, 1)?,
-        cost: 8 * op.rows as u64 * width as u64,
-    })
+    let (shader, cost) = (shader(), layer_norm_rows::cost(width));
+    let chunk = recorder.affordable(cost);
+    for start in (0..op.rows).step_by(chunk) {
+        let rows = chunk.min(op.rows - start);
+        recorder.dispatch(&Dispatch {
+            shader: &shader,
+            overrides: &[],
+            uniform: bytemuck::bytes_of(&Params {
+                values_offset: (op.normalised.offset + start * width) as u32,
+                deviation_offset: (op.deviation.offset + start) as u32,
+                scale_offset: op.scale.offset as u32,
+                gradient_offset: (op.gradient.offset + start * width) as u32,
+                rows: rows as u32,
+                width: width as u32,
+                slots: op.slots as u32,
+                slot_mask: op.slot_mask,
+                share,
+            }),
+            step: None,
+            bindings: &[
+                Binding::ReadWrite(op.normalised.buffer),
+                Binding::Read(op.deviation.buffer),
+                Binding::Read(op.scale.buffer),
+                Binding::Read(op.gradient.buffer),
+            ],
+            workgroups: recorder.linear(rows, 1)?,
+            cost: rows as u64 * cost,
+        })?;
+    }
+    Ok(())
 }
