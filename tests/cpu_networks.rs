@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{DROPOUT, Problem, arranged, check, variants};
+use common::{DROPOUT, Problem, arranged, solve_and_check, variants};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Mode};
@@ -34,9 +34,8 @@ fn every_variant_agrees_with_the_reference() {
                 Mode::Evaluation
             };
             for mode in [GradientMode::Save, GradientMode::Recompute] {
-                let result = problem.solve(&device, mode).map_err(|e| e.to_string());
-                if let Err(error) = result.and_then(|answer| check(&problem, &answer)) {
-                    failures.push(format!("{name} round {round} {mode:?}: {error}"));
+                if let Err(error) = solve_and_check(name, &problem, &device, mode) {
+                    failures.push(format!("round {round}: {error}"));
                 }
             }
         }
