@@ -96,6 +96,9 @@ pub(crate) fn print(lines: &[Line], window: usize) {
     }
 }
 
+/// The network's outputs, `[horizon]` for each window.
+type Forecasts = Vec<Vec<f64>>;
+
 /// The precisions of the reference.
 trait Precision: reference::Float + Into<f64> {
     const NAME: &'static str;
@@ -122,7 +125,7 @@ fn in_reference<T: Precision>(
     series: &Series,
     parameters: &[f32],
     starts: &[usize],
-) -> Result<(Vec<Vec<f64>>, Line), Box<dyn Error>> {
+) -> Result<(Forecasts, Line), Box<dyn Error>> {
     reset_peak();
     let (rnn, head) = parameters.split_at(model.rnn_len);
     let rnn: Vec<T> = rnn.iter().map(|&value| T::of(value)).collect();
