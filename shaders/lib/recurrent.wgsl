@@ -88,6 +88,10 @@ struct Parameters {
     clip_projection: f32,
     zoneout_hidden: f32,
     zoneout_cell: f32,
+    // The array below is aligned to 16 bytes.
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
     // alpha, beta of gate, candidate, hidden for direction 0, then 1.
     activations: array<vec4f, 6>,
 }

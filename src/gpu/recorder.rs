@@ -135,16 +135,6 @@ impl<'a> Recorder<'a> {
         &self.context.options
     }
 
-    /// The adapter.
-    pub(crate) fn adapter(&self) -> &wgpu::AdapterInfo {
-        &self.context.info
-    }
-
-    /// The program being recorded.
-    pub(crate) fn program(&self) -> &'a Program {
-        self.program
-    }
-
     /// Appends words to the plan's table, for a kernel's own lists.
     pub(crate) fn table(&mut self, words: &[u32]) -> TableOffset {
         let offset = self.recording.words.len();

@@ -511,7 +511,7 @@ pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
             format!("{} rows from {} on", op.gate_rows, op.first_row),
         ));
     }
-    if op.gates.offset % op.layout.slots != 0 {
+    if !op.gates.offset.is_multiple_of(op.layout.slots) {
         return Err(Error::shape(
             "offset of the gates",
             "a multiple of the slots",

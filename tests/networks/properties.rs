@@ -1,8 +1,6 @@
 //! Generated configurations and ragged shapes: the CPU and the GPU device against the reference.
 
-mod common;
-
-use common::{DROPOUT, Problem, arranged, devices, solve_and_check, variants};
+use crate::common::{DROPOUT, Problem, arranged, devices, solve_and_check, variants};
 use proptest::prelude::*;
 use wgpu_rnn::Mode;
 use wgpu_rnn::rnn::GradientMode;

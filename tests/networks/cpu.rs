@@ -1,10 +1,8 @@
 //! Whole networks on the CPU device against the reference: every variant, generated shapes, outputs and gradients.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{DROPOUT, Problem, arranged, solve_and_check, variants};
+use crate::common::{DROPOUT, Problem, arranged, solve_and_check, variants};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Mode};

@@ -1,8 +1,6 @@
 //! Long sequences, many sequences, extreme values and repeatability, on every device and strategy.
 
-mod common;
-
-use common::{Problem, check, devices, slack, solve_and_check};
+use crate::common::{Problem, check, devices, slack, solve_and_check};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{
     Activation, Activations, Direction, Mode, OutputGradient, PackedBatch, RnnConfig, State,
@@ -164,7 +162,7 @@ fn runs_repeat_bit_for_bit() {
     let config = RnnConfig::lstm(3, 20)
         .layers(2)
         .direction(Direction::BidirectionalConcat)
-        .dropout(common::DROPOUT)
+        .dropout(crate::common::DROPOUT)
         .build()
         .unwrap();
     let lengths: Vec<usize> = (0..40).map(|index| 3 + index * 5 % 17).collect();

@@ -1,10 +1,8 @@
 //! Every variant of every cell on the GPU device against the reference: both strategies, outputs and gradients.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{DROPOUT, Problem, arranged, gpu, solve_and_check, variants};
+use crate::common::{DROPOUT, Problem, arranged, gpu, solve_and_check, variants};
 use wgpu_rnn::gpu::{LimitsChoice, Strategy};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::wgpu::Backends;

@@ -1,0 +1,10 @@
+//! Whole networks on both devices against the reference. One binary, so that all tests share the devices' compiled
+//! pipelines.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cpu;
+mod extremes;
+mod gpu;
+mod properties;
