@@ -11,15 +11,15 @@ mod convert;
 mod device;
 mod manifest;
 mod run;
+mod suite;
 mod tensor;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use device::{DeviceName, Engine};
-use manifest::Suite;
+use suite::{Selection, Stop, Tally};
 
 /// Checks this crate against values of other implementations.
 #[derive(Debug, Parser)]
@@ -41,41 +41,6 @@ struct Options {
     case: Option<String>,
 }
 
-/// Why a case did not run to its end.
-#[derive(Debug)]
-enum Stop {
-    /// It needs a feature that there is not.
-    Unsupported(String),
-    /// The files do not say what they should, or the device failed.
-    Broken(String),
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsupported(what) => write!(formatter, "unsupported: {what}"),
-            Self::Broken(what) => formatter.write_str(what),
-        }
-    }
-}
-
-impl From<wgpu_rnn::Error> for Stop {
-    fn from(error: wgpu_rnn::Error) -> Self {
-        match error {
-            wgpu_rnn::Error::Option { .. } => Self::Unsupported(error.to_string()),
-            error => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-/// How many cases ended in which way.
-#[derive(Debug, Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
-}
-
 fn main() -> ExitCode {
     env_logger::init();
     let options = Options::parse();
@@ -87,19 +52,14 @@ fn main() -> ExitCode {
         }
     };
     println!("device: {}", engine.name());
+    let selection = Selection {
+        suite: options.suite.as_deref(),
+        case: options.case.as_deref(),
+    };
     let mut tally = Tally::default();
     for folder in &options.folders {
-        match suite_folders(folder) {
-            Ok(folders) => {
-                for folder in folders {
-                    run_suite(&folder, &options, &engine, &mut tally);
-                }
-            }
-            Err(error) => {
-                println!("FAIL {}: {error}", folder.display());
-                tally.failed += 1;
-            }
-        }
+        let print = &mut |line: String| println!("{line}");
+        suite::run_folder(folder, &selection, &engine, (&mut tally, print));
     }
     let Tally {
         passed,
@@ -114,62 +74,5 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
-    }
-}
-
-/// `folder` itself if it is a suite, else the suites in it, by name.
-fn suite_folders(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    if folder.join("manifest.json").is_file() {
-        return Ok(vec![folder.to_path_buf()]);
-    }
-    let entries = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
-    let mut folders: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("manifest.json").is_file())
-        .collect();
-    folders.sort();
-    if folders.is_empty() {
-        return Err("no manifest.json here nor one folder below".to_owned());
-    }
-    Ok(folders)
-}
-
-fn run_suite(folder: &Path, options: &Options, engine: &Engine, tally: &mut Tally) {
-    let folder_name = folder.file_name().map(|name| name.to_string_lossy());
-    let folder_name = folder_name.as_deref().unwrap_or("?");
-    let suite = match Suite::read(folder, folder_name) {
-        Ok(suite) => suite,
-        Err(error) => {
-            println!("FAIL {folder_name}: manifest.json: {error}");
-            tally.failed += 1;
-            return;
-        }
-    };
-    let wanted = options.suite.as_deref();
-    if wanted.is_some_and(|wanted| wanted != suite.name && wanted != folder_name) {
-        return;
-    }
-    for case in suite.cases() {
-        if options.case.as_ref().is_some_and(|name| name != case.name) {
-            continue;
-        }
-        let label = format!("{}/{}", suite.name, case.name);
-        match run::run(&case, folder, engine) {
-            Ok(differences) if differences.is_empty() => tally.passed += 1,
-            Ok(differences) => {
-                tally.failed += 1;
-                for difference in differences {
-                    println!("FAIL {label} {difference}");
-                }
-            }
-            Err(stop @ Stop::Unsupported(_)) => {
-                tally.skipped += 1;
-                println!("SKIP {label}: {stop}");
-            }
-            Err(stop) => {
-                tally.failed += 1;
-                println!("FAIL {label}: {stop}");
-            }
-        }
     }
 }
