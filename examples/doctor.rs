@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
-use common::{DROPOUT, Problem, arranged, solve_and_check, variants};
+use common::{DROPOUT, Oracle, Problem, arranged, solve_and_check, variants};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, Strategy, list_adapters, required_limits};
 use wgpu_rnn::rnn::GradientMode;
@@ -223,7 +223,12 @@ fn check_variant(
         let config = builder.build().map_err(|error| error.to_string())?;
         let mut problem = Problem::generate(config, &LENGTHS, index as u64);
         problem.mode = mode;
-        worst = worst.max(solve_and_check(name, &problem, device, gates)?);
+        worst = worst.max(solve_and_check(
+            name,
+            &Oracle::new(&problem),
+            device,
+            gates,
+        )?);
     }
     Ok(worst)
 }

@@ -49,7 +49,7 @@ fn pass_moments(tile: Tile, lane: u32, step: u32, thread: u32, early: bool, know
         squares += deviation * deviation;
     }
     let variance = workgroup_sum(squares, thread) / count;
-    return GateMoments(mean, inverseSqrt(variance + p.epsilon));
+    return GateMoments(mean, 1.0 / sqrt(variance + p.epsilon));
 }
 
 fn gate_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {

@@ -18,7 +18,7 @@ fn cell_moments(tile: Tile, lane: u32, step: u32, thread: u32, moments: vec2f) -
         squares += deviation * deviation;
     }
     let variance = workgroup_sum(vec4f(squares, 0.0, 0.0, 0.0), thread).x / f32(p.hidden);
-    return vec2f(mean, inverseSqrt(variance + p.epsilon));
+    return vec2f(mean, 1.0 / sqrt(variance + p.epsilon));
 }
 
 // What the output sees: the normalised cell state, scaled and shifted.

@@ -15,7 +15,7 @@ fn recurrent_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> vec2f {
         squares += dot(deviation * deviation, NORM_SLOTS);
     }
     let variance = workgroup_sum(vec4f(squares, 0.0, 0.0, 0.0), thread).x / count;
-    return vec2f(mean, inverseSqrt(variance + p.epsilon));
+    return vec2f(mean, 1.0 / sqrt(variance + p.epsilon));
 }
 
 fn normalised_sums(site: Site, moments: vec2f) -> vec4f {

@@ -33,7 +33,11 @@ fn activate(code: u32, parameters: vec2f, x: f32) -> f32 {
             let line = parameters.x * x + parameters.y;
             return select(select(line, 1.0, line > 1.0), 0.0, line < 0.0);
         }
-        case 9u: { return select(x, parameters.x * (exp(min(x, 0.0)) - 1.0), x < 0.0); }
+        case 9u: {
+            // exp(x) - 1 without the cancellation near zero.
+            let t = hyperbolic_tangent(0.5 * min(x, 0.0));
+            return select(x, parameters.x * (2.0 * t / (1.0 - t)), x < 0.0);
+        }
         case 10u: { return x / (1.0 + abs(x)); }
         default: { return select(x, 0.0, x < 0.0) + log(1.0 + exp(-abs(x))); }
     }

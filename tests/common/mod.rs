@@ -297,27 +297,51 @@ pub(crate) fn slack(device: &Arc<dyn Device>) -> f64 {
     }
 }
 
+/// The reference's exact answer to a problem and the problem's noise, computed once for all devices.
+#[derive(Debug)]
+pub(crate) struct Oracle<'a> {
+    problem: &'a Problem,
+    exact: Answer<f64>,
+    noise: Vec<f64>,
+}
+
+impl<'a> Oracle<'a> {
+    pub(crate) fn new(problem: &'a Problem) -> Self {
+        let exact = problem.expected::<f64>();
+        let noise = errors(problem, &exact, &problem.expected::<f32>());
+        Self {
+            problem,
+            exact,
+            noise,
+        }
+    }
+}
+
 /// Compares an answer with the reference's in f64; returns the largest error relative to a tensor's largest element.
 ///
 /// Each tensor may differ by `slack` times the problem's own noise, plus what another order of the sums may make of the last
 /// bits: 64 roundings (32 epsilons) of the largest element for each layer on the way, and the square root of the longest
 /// sum's terms. The noise is the error of the reference in f32 or, where that one sample happens to be small, the largest of four
 /// exact answers to the problem perturbed by a rounding.
-pub(crate) fn check(problem: &Problem, answer: &Answer<f32>, slack: f64) -> Result<f64, String> {
-    let exact = problem.expected::<f64>();
-    let mut noise = errors(problem, &exact, &problem.expected::<f32>());
-    let error = errors(problem, &exact, answer);
-    let first = judge(problem, &exact, (&error, &noise), slack);
+pub(crate) fn check(oracle: &Oracle<'_>, answer: &Answer<f32>, slack: f64) -> Result<f64, String> {
+    let Oracle {
+        problem,
+        exact,
+        noise,
+    } = oracle;
+    let error = errors(problem, exact, answer);
+    let first = judge(problem, exact, (&error, noise), slack);
     if first.is_ok() {
         return first;
     }
+    let mut noise = noise.clone();
     for sample in 0..4 {
-        let sampled = errors(problem, &exact, &problem.perturbed(sample));
+        let sampled = errors(problem, exact, &problem.perturbed(sample));
         for (noise, sampled) in noise.iter_mut().zip(sampled) {
             *noise = noise.max(sampled);
         }
     }
-    judge(problem, &exact, (&error, &noise), slack)
+    judge(problem, exact, (&error, &noise), slack)
 }
 
 /// The largest error of each tensor; infinite for a NaN or for another number of elements.
@@ -437,14 +461,15 @@ fn all_devices() -> Vec<(&'static str, Arc<dyn Device>)> {
 /// Solves a problem and compares it with the reference, naming what failed.
 pub(crate) fn solve_and_check(
     name: &str,
-    problem: &Problem,
+    oracle: &Oracle<'_>,
     device: &Arc<dyn Device>,
     mode: GradientMode,
 ) -> Result<f64, String> {
-    let answer = problem
+    let answer = oracle
+        .problem
         .solve(device, mode)
         .map_err(|error| error.to_string());
     answer
-        .and_then(|answer| check(problem, &answer, slack(device)))
+        .and_then(|answer| check(oracle, &answer, slack(device)))
         .map_err(|error| format!("{name}, {mode:?}: {error}"))
 }

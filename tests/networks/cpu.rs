@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::{DROPOUT, Problem, arranged, solve_and_check, variants};
+use crate::common::{DROPOUT, Oracle, Problem, arranged, solve_and_check, variants};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Mode};
@@ -31,8 +31,9 @@ fn every_variant_agrees_with_the_reference() {
             } else {
                 Mode::Evaluation
             };
+            let oracle = Oracle::new(&problem);
             for mode in [GradientMode::Save, GradientMode::Recompute] {
-                if let Err(error) = solve_and_check(name, &problem, &device, mode) {
+                if let Err(error) = solve_and_check(name, &oracle, &device, mode) {
                     failures.push(format!("round {round}: {error}"));
                 }
             }

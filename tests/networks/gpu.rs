@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::{DROPOUT, Problem, arranged, gpu, solve_and_check, variants};
+use crate::common::{DROPOUT, Oracle, Problem, arranged, gpu, solve_and_check, variants};
 use wgpu_rnn::gpu::{LimitsChoice, Strategy};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::wgpu::Backends;
@@ -22,8 +22,9 @@ fn every_variant(device: &Arc<dyn Device>, salt: usize) {
         };
         let mut problem = Problem::generate(config.unwrap(), &[4, 0, 7, 1, 7, 2], index as u64);
         problem.mode = mode;
+        let oracle = Oracle::new(&problem);
         for mode in [GradientMode::Save, GradientMode::Recompute] {
-            if let Err(error) = solve_and_check(name, &problem, device, mode) {
+            if let Err(error) = solve_and_check(name, &oracle, device, mode) {
                 failures.push(error);
             }
         }

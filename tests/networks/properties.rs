@@ -1,6 +1,6 @@
 //! Generated configurations and ragged shapes: the CPU and the GPU device against the reference.
 
-use crate::common::{DROPOUT, Problem, arranged, devices, solve_and_check, variants};
+use crate::common::{DROPOUT, Oracle, Problem, arranged, devices, solve_and_check, variants};
 use proptest::prelude::*;
 use wgpu_rnn::Mode;
 use wgpu_rnn::rnn::GradientMode;
@@ -33,7 +33,7 @@ fn problems() -> impl Strategy<Value = Problem> {
 
 fn agree(problem: &Problem, device: usize, mode: GradientMode) -> Result<(), TestCaseError> {
     let (name, device) = &devices()[device];
-    solve_and_check(name, problem, device, mode)
+    solve_and_check(name, &Oracle::new(problem), device, mode)
         .map(|_| ())
         .map_err(TestCaseError::fail)
 }
