@@ -42,6 +42,7 @@ pub struct Rnn {
     parameters: DeviceBuffer,
     gradients: DeviceBuffer,
     gradient_mode: GradientMode,
+    accumulate: bool,
     chunk_rows: usize,
     seed: u64,
     loaded: Option<Loaded>,
@@ -77,6 +78,7 @@ impl Rnn {
             config,
             layout,
             gradient_mode: GradientMode::Save,
+            accumulate: false,
             chunk_rows: NetworkOptions::default().chunk_rows,
             seed: 0,
             loaded: None,
@@ -112,6 +114,33 @@ impl Rnn {
     /// What [`backward`](Self::backward) will start from: saved gates, or recomputed ones.
     pub fn set_gradient_mode(&mut self, mode: GradientMode) {
         self.gradient_mode = mode;
+    }
+
+    /// Whether [`backward`](Self::backward) adds the parameters' gradients to those of the calls before, instead of replacing
+    /// them: for batches in parts, and for truncated backpropagation over many chunks. Starts from zero again after
+    /// [`zero_gradients`](Self::zero_gradients).
+    pub fn set_accumulate(&mut self, accumulate: bool) {
+        self.accumulate = accumulate;
+    }
+
+    /// Sets the parameters' accumulated gradients to zero.
+    ///
+    /// # Errors
+    /// The device's errors.
+    pub fn zero_gradients(&mut self) -> Result<()> {
+        let zeros = vec![0.0; self.layout.len()];
+        self.device.write(&self.gradients, 0, &zeros)
+    }
+
+    /// The parameters on the device, flat in [`ParameterLayout`](crate::ParameterLayout) order. The plan packs them
+    /// when [`set_parameters`](Self::set_parameters) replaced them; a write from elsewhere goes unnoticed.
+    pub fn parameters(&self) -> &DeviceBuffer {
+        &self.parameters
+    }
+
+    /// The parameters' gradients on the device, in the same order.
+    pub fn parameter_gradients(&self) -> &DeviceBuffer {
+        &self.gradients
     }
 
     /// Rows of a time chunk where gates are not saved: memory against the number of dispatches.
@@ -230,6 +259,7 @@ impl Rnn {
             mode,
             gradients,
             initial_state: initial.is_some(),
+            accumulate: self.accumulate,
             chunk_rows: self.chunk_rows,
             ..NetworkOptions::default()
         };

@@ -276,3 +276,36 @@ fn empty_batches() {
         }
     }
 }
+
+/// Gradients add up over calls if asked, and start from zero again.
+#[test]
+fn gradients_accumulate() {
+    let config = RnnConfig::gru(2, 4).layers(2).build().unwrap();
+    let problem = Problem::generate(config, &[3, 0, 5], 12);
+    for (name, device) in devices() {
+        let mut rnn = problem.rnn(device).unwrap();
+        let mut run = |accumulate: bool| {
+            rnn.set_accumulate(accumulate);
+            let initial = problem.initial.as_ref();
+            rnn.forward(&problem.batch, initial, Mode::Evaluation)
+                .unwrap();
+            rnn.backward(&problem.up).unwrap()
+        };
+        let once = run(false);
+        let twice = run(true);
+        assert_eq!(run(false), once, "{name}: overwritten");
+        for (two, one) in twice.parameters.iter().zip(&once.parameters) {
+            assert_eq!(*two, 2.0 * one, "{name}");
+        }
+        assert_eq!(twice.x, once.x, "{name}: only parameters accumulate");
+        rnn.zero_gradients().unwrap();
+        rnn.set_accumulate(true);
+        rnn.forward(&problem.batch, problem.initial.as_ref(), Mode::Evaluation)
+            .unwrap();
+        assert_eq!(
+            rnn.backward(&problem.up).unwrap(),
+            once,
+            "{name}: from zero"
+        );
+    }
+}
