@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result, checked_product};
+use crate::error::{Error, Result, checked_product, with_room};
 
 /// How a set of sequences is laid out: lengths, order and row offsets, without the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +26,7 @@ impl Packing {
     /// # Errors
     /// [`Error::Overflow`] if the number of tokens does not fit.
     pub fn new(lengths: &[usize]) -> Result<Self> {
-        let mut order: Vec<usize> = (0..lengths.len()).collect();
-        order.sort_by_key(|&sequence| std::cmp::Reverse(lengths[sequence]));
-        let lengths: Vec<usize> = order.iter().map(|&sequence| lengths[sequence]).collect();
-        let steps = lengths.first().copied().unwrap_or(0);
+        let steps = lengths.iter().copied().max().unwrap_or(0);
         let total = lengths
             .iter()
             .try_fold(lengths.len(), |sum, &length| sum.checked_add(length));
@@ -39,7 +36,11 @@ impl Packing {
                 detail: format!("{} sequences of up to {steps} steps", lengths.len()),
             });
         }
-        let mut offsets = Vec::with_capacity(steps + 1);
+        let mut order: Vec<usize> = with_room("order of the sequences", lengths.len())?;
+        order.extend(0..lengths.len());
+        order.sort_by_key(|&sequence| std::cmp::Reverse(lengths[sequence]));
+        let lengths: Vec<usize> = order.iter().map(|&sequence| lengths[sequence]).collect();
+        let mut offsets = with_room("first row of each step", steps + 1)?;
         let (mut row, mut running) = (0, lengths.len());
         for step in 0..=steps {
             offsets.push(row);
@@ -60,8 +61,11 @@ impl Packing {
     /// # Errors
     /// [`Error::Overflow`] if the number of tokens does not fit.
     pub fn dense(time: usize, batch: usize) -> Result<Self> {
-        checked_product("number of tokens", &[time, batch])?;
-        Self::new(&vec![time; batch])
+        // An initial state for each sequence, and its steps.
+        checked_product("number of tokens", &[time.saturating_add(1), batch])?;
+        let mut lengths = with_room("lengths", batch)?;
+        lengths.resize(batch, time);
+        Self::new(&lengths)
     }
 
     /// Number of sequences, those of length zero included.

@@ -545,6 +545,9 @@ impl RnnConfigBuilder {
 }
 
 impl RnnConfig {
+    /// Far above any use; what is built for each layer stays bounded.
+    const MAX_LAYERS: usize = 1 << 16;
+
     fn check_sizes(&self) -> Result<()> {
         for (option, size) in [
             ("input", self.input),
@@ -553,8 +556,14 @@ impl RnnConfig {
             ("projection", self.state_size()),
         ] {
             if size == 0 {
-                return Err(Error::option(option, "must be greater than zero"));
+                return Err(Error::option(option, "must be greater than zero, got 0"));
             }
+        }
+        if self.layers > Self::MAX_LAYERS {
+            return Err(Error::option(
+                "layers",
+                format!("at most {}, got {}", Self::MAX_LAYERS, self.layers),
+            ));
         }
         let widest = self.input.max(2 * self.state_size().min(usize::MAX / 2));
         let slots = self.spec.slots();
@@ -564,7 +573,6 @@ impl RnnConfig {
                 &[self.directions(), columns, self.hidden, slots],
             )?;
         }
-        checked_product("layers of the network", &[self.layers, self.directions()])?;
         Ok(())
     }
 
@@ -589,12 +597,16 @@ impl RnnConfig {
         if spec.clip.projection.is_some() && spec.projection.is_none() {
             return Err(Error::option("clip.projection", "needs `projection`"));
         }
-        let gru_only = spec.reset != GruReset::After || spec.update != GruUpdate::KeepOld;
-        if gru_only && spec.cell != Cell::Gru {
-            return Err(Error::option(
-                "reset/update",
-                format!("only the GRU has it, this is {:?}", spec.cell),
-            ));
+        for (option, used) in [
+            ("reset", spec.reset != GruReset::After),
+            ("update", spec.update != GruUpdate::KeepOld),
+        ] {
+            if used && spec.cell != Cell::Gru {
+                return Err(Error::option(
+                    option,
+                    format!("only the GRU has it, this is {:?}", spec.cell),
+                ));
+            }
         }
         Ok(())
     }
@@ -603,10 +615,15 @@ impl RnnConfig {
         let Some(norm) = self.spec.layer_norm else {
             return Ok(());
         };
-        if !(norm.epsilon > 0.0 && norm.epsilon.is_finite()) {
+        // The devices compute in 32 bits: what rounds to zero there divides by zero.
+        let epsilon = norm.epsilon as f32;
+        if !(epsilon >= f32::MIN_POSITIVE && epsilon.is_finite()) {
             return Err(Error::option(
                 "layer_norm.epsilon",
-                format!("must be positive and finite, got {}", norm.epsilon),
+                format!(
+                    "must be positive and finite as a 32-bit float, got {:e}",
+                    norm.epsilon
+                ),
             ));
         }
         let spec = &self.spec;
@@ -618,7 +635,9 @@ impl RnnConfig {
         };
         match (norm.kind, spec.cell) {
             (LayerNormKind::PerGate, Cell::Lstm) => Ok(()),
-            (LayerNormKind::PerGate, _) | (_, Cell::Elman) => refuse("this cell"),
+            (LayerNormKind::PerGate, _) | (_, Cell::Elman) => {
+                refuse(&format!("the cell {:?}", spec.cell))
+            }
             (LayerNormKind::WholeThenSum, _) if spec.reset == GruReset::Before => {
                 refuse("`reset` before the product")
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Program, Section};
+use crate::ops::{BufferId, Program, Role, Section};
 
 /// A buffer of `f32` on some device, shared between plans: parameters, gradients, optimizer state, a caller's input.
 /// Cloning it clones the handle.
@@ -76,11 +76,14 @@ pub trait Device: Debug + Send + Sync {
     /// As [`write`](Self::write); [`Error::DeviceLost`].
     fn read(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>>;
 
-    /// Prepares a program: allocates its buffers (zeros), binds `external` ones, compiles what it needs.
+    /// Prepares a program: allocates its buffers (zeros), binds `external` ones, compiles what it needs. Each buffer of
+    /// [`Role::External`](crate::ops::Role::External) has to be given; inputs and outputs may be, so that a program reads
+    /// what the caller computed, and writes where the caller goes on, without a copy.
     ///
     /// # Errors
-    /// [`Error::Limit`] before anything is submitted if the program exceeds the device; [`Error::Shape`] if a buffer of
-    /// [`Role::External`](crate::ops::Role::External) is missing or of another length.
+    /// [`Error::Limit`] before anything is submitted if the program exceeds the device; [`Error::Shape`] if an external
+    /// buffer is missing, of another length, or given for a buffer that the program keeps to itself;
+    /// [`Error::ForeignBuffer`] if it is another device's.
     fn load(
         &self,
         program: Program,
@@ -117,6 +120,40 @@ pub trait Plan: Debug + Send {
     /// [`Error::Shape`] if `values` has another length; [`Error::DeviceLost`].
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()>;
 
-    /// Bytes that the plan holds on the device, external buffers left out.
+    /// Bytes that the plan holds on the device, the caller's buffers left out.
     fn bytes(&self) -> u64;
+}
+
+/// Matches the buffers that a caller gives with a program's: for each of the program's the given one, if there is one.
+pub(crate) fn bind<'a>(
+    program: &Program,
+    given: &'a [(BufferId, DeviceBuffer)],
+) -> Result<Vec<Option<&'a DeviceBuffer>>> {
+    let mut bound = vec![None; program.buffers().len()];
+    for (id, buffer) in given {
+        let Some(spec) = program.buffers().get(id.0) else {
+            let expected = format!("one of the program's {} buffers", bound.len());
+            let got = format!("number {}", id.0);
+            return Err(Error::shape("external buffer", expected, got));
+        };
+        if !spec.role.is_bindable() {
+            return Err(Error::shape(
+                format!("external buffer for `{}`", spec.label),
+                "a buffer of the role External, Input or Output",
+                format!("the role {:?}", spec.role),
+            ));
+        }
+        if buffer.len() != spec.len {
+            return Err(Error::shape(spec.label, spec.len, buffer.len()));
+        }
+        if bound[id.0].replace(buffer).is_some() {
+            return Err(Error::shape(spec.label, "one external buffer", "two"));
+        }
+    }
+    for (spec, bound) in program.buffers().iter().zip(&bound) {
+        if spec.role == Role::External && bound.is_none() {
+            return Err(Error::shape(spec.label, "an external buffer", "none"));
+        }
+    }
+    Ok(bound)
 }

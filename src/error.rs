@@ -109,3 +109,19 @@ pub(crate) fn checked_product(what: &'static str, factors: &[usize]) -> Result<u
                 .join(" x "),
         })
 }
+
+/// An empty vector with room for `len` elements, or [`Error::OutOfMemory`].
+pub(crate) fn with_room<T>(label: &str, len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(len)
+        .map_err(|error| Error::OutOfMemory(format!("`{label}`, {len} elements: {error}")))?;
+    Ok(values)
+}
+
+/// `len` zeros, or [`Error::OutOfMemory`].
+pub(crate) fn zeros(label: &str, len: usize) -> Result<Vec<f32>> {
+    let mut values = with_room(label, len)?;
+    values.resize(len, 0.0);
+    Ok(values)
+}

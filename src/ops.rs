@@ -54,7 +54,8 @@ impl TableOffset {
     }
 }
 
-/// What a buffer is for; bytes are reported by role.
+/// What a buffer is for; bytes are reported by role. A caller's buffer can be bound to one that is external, an input or an
+/// output when the program is loaded; the two latter are made by the device if none is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Bound to a buffer of the caller's when the program is loaded.
@@ -109,6 +110,13 @@ pub struct Program {
     buffers: Vec<BufferSpec>,
     table: Vec<u32>,
     sections: [Vec<Operation>; 4],
+}
+
+impl Role {
+    /// Whether a caller's buffer may be bound to it.
+    pub(crate) fn is_bindable(self) -> bool {
+        matches!(self, Self::External | Self::Input | Self::Output)
+    }
 }
 
 impl Program {
@@ -169,7 +177,11 @@ impl Program {
 
     /// Checks that `buffer` holds exactly `len` elements, for a device's host copies.
     pub(crate) fn check_len(&self, buffer: BufferId, len: usize) -> Result<()> {
-        let spec = self.spec(buffer);
+        let count = self.buffers.len();
+        let spec = self.buffers.get(buffer.0).ok_or_else(|| {
+            let expected = format!("one of the program's {count} buffers");
+            Error::shape("buffer", expected, format!("number {}", buffer.0))
+        })?;
         if spec.len == len {
             Ok(())
         } else {

@@ -173,6 +173,26 @@ impl ParameterLayout {
         self.entries.get(*index)
     }
 
+    /// Checks that `other` has the same tensors, and names the first that differs.
+    pub(crate) fn check_same(&self, other: &Self) -> Result<()> {
+        if self == other {
+            return Ok(());
+        }
+        let count = self.entries.len().max(other.entries.len());
+        let pair = (0..count)
+            .map(|index| [self, other].map(|layout| layout.entries.get(index)))
+            .find(|[own, theirs]| own != theirs);
+        let [own, theirs] = pair.unwrap_or_default().map(|entry| match entry {
+            Some(entry) => format!("`{}` {:?}", entry.name, entry.shape),
+            None => "no further tensor".to_owned(),
+        });
+        Err(Error::shape(
+            "parameters of another configuration",
+            own,
+            theirs,
+        ))
+    }
+
     /// The tensor called `name`.
     pub fn by_name(&self, name: &str) -> Option<&ParameterEntry> {
         self.entries.iter().find(|entry| entry.name == name)
@@ -235,7 +255,7 @@ impl Parameters {
     /// [`Error::Overflow`] if the parameters do not fit a 32-bit index.
     pub fn zeros(config: &RnnConfig) -> Result<Self> {
         let layout = Arc::new(ParameterLayout::new(config)?);
-        let data = vec![0.0; layout.len()];
+        let data = crate::error::zeros("parameters", layout.len())?;
         Ok(Self { layout, data })
     }
 
@@ -331,9 +351,15 @@ impl Parameters {
         let mut parameters = Self::zeros(config)?;
         for entry in parameters.layout.entries.clone() {
             let name = format!("{prefix}{}", entry.name);
-            let tensor = file
-                .tensor(&name)
-                .map_err(|_| Error::Format(format!("tensor `{name}` is missing")))?;
+            let tensor = file.tensor(&name).map_err(|_| {
+                let mut names = file.names();
+                names.sort_unstable();
+                Error::Format(format!(
+                    "tensor `{name}` {:?} is missing, the file has {}",
+                    entry.shape,
+                    listed(&names)
+                ))
+            })?;
             if tensor.dtype() != Dtype::F32 || tensor.shape() != entry.shape {
                 return Err(Error::Format(format!(
                     "tensor `{name}`: expected F32 {:?}, got {:?} {:?}",
@@ -385,5 +411,17 @@ impl Parameters {
 
 fn names(layout: &ParameterLayout) -> String {
     let names: Vec<&str> = layout.entries.iter().map(|e| e.name.as_str()).collect();
-    format!("one of {}", names.join(", "))
+    format!("one of {}", listed(&names))
+}
+
+/// The first names of a list, for an error's text.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 20;
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count > MOST => {
+            format!("{} and {} more", names[..MOST].join(", "), count - MOST)
+        }
+        _ => names.join(", "),
+    }
 }

@@ -4,25 +4,17 @@ use std::array;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::device;
 use crate::device::{DeviceBuffer, Storage};
+pub(super) use crate::error::zeros;
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Program, Region, Role};
+use crate::ops::{BufferId, BufferSpec, Program, Region};
 
 /// A buffer's elements, shared between plans and the device.
 pub(super) type Shared = Arc<RwLock<Vec<f32>>>;
 
 const IN_USE: Error =
     Error::State("a buffer of the CPU device is in use by another plan or by an unfinished call");
-
-/// `len` zeros, or [`Error::OutOfMemory`].
-pub(super) fn zeros(label: &str, len: usize) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|error| {
-        Error::OutOfMemory(format!("buffer `{label}`, {len} elements: {error}"))
-    })?;
-    values.resize(len, 0.0);
-    Ok(values)
-}
 
 /// The elements of a device buffer, or [`Error::ForeignBuffer`].
 pub(super) fn shared<'a>(buffer: &'a DeviceBuffer, label: &str) -> Result<&'a Shared> {
@@ -92,43 +84,31 @@ impl Extent {
 #[derive(Debug)]
 pub(super) struct Memory {
     buffers: Vec<Shared>,
+    own: usize,
 }
 
 impl Memory {
     /// Allocates the program's buffers and binds the external ones.
     pub(super) fn new(program: &Program, external: &[(BufferId, DeviceBuffer)]) -> Result<Self> {
-        for (id, buffer) in external {
-            let Some(spec) = program.buffers().get(id.0) else {
-                let count = program.buffers().len();
-                let expected = format!("a buffer below {count}");
-                return Err(Error::shape("external buffer", expected, id.0));
-            };
-            if spec.role != Role::External {
-                return Err(Error::shape(
-                    spec.label,
-                    "an external buffer",
-                    "another role",
-                ));
-            }
-            if buffer.len() != spec.len {
-                return Err(Error::shape(spec.label, spec.len, buffer.len()));
-            }
-        }
-        let bind = |(index, spec): (usize, &crate::ops::BufferSpec)| {
-            if spec.role != Role::External {
-                let values = zeros(spec.label, spec.len.max(1))?;
-                return Ok(Arc::new(RwLock::new(values)));
-            }
-            let bound = external.iter().find(|(id, _)| id.0 == index);
-            match bound {
-                Some((_, buffer)) => shared(buffer, spec.label).cloned(),
-                None => Err(Error::shape(spec.label, "an external buffer", "none")),
-            }
+        let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
+            Some(buffer) => shared(buffer, spec.label).cloned(),
+            None => Ok(Arc::new(RwLock::new(zeros(spec.label, spec.len.max(1))?))),
         };
-        let buffers = program.buffers().iter().enumerate().map(bind);
+        let given = device::bind(program, external)?;
+        let own = (program.buffers().iter().zip(&given))
+            .filter(|(_, given)| given.is_none())
+            .map(|(spec, _)| spec.len.max(1))
+            .sum();
+        let buffers = program.buffers().iter().zip(given).map(bind);
         Ok(Self {
             buffers: buffers.collect::<Result<_>>()?,
+            own,
         })
+    }
+
+    /// Elements of the buffers that are not the caller's.
+    pub(super) fn own(&self) -> usize {
+        self.own
     }
 
     /// A whole buffer, to read.
@@ -194,6 +174,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::Role;
 
     #[test]
     fn parts_of_buffers_are_lent_once() -> Result<()> {

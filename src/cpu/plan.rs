@@ -5,7 +5,7 @@ use crate::cpu::access::Accesses;
 use crate::cpu::memory::{Memory, zeros};
 use crate::device::{DeviceBuffer, Plan};
 use crate::error::Result;
-use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
+use crate::ops::{BufferId, Operation, Program, Section, TableOffset};
 
 /// An operation on the CPU.
 pub(super) trait Run {
@@ -142,9 +142,6 @@ impl Plan for CpuPlan {
     }
 
     fn bytes(&self) -> u64 {
-        let own = self.program.buffers().iter();
-        let own = own.filter(|spec| spec.role != Role::External);
-        let elements: usize = own.map(|spec| spec.len.max(1)).sum();
-        4 * (elements + self.scratch.len()) as u64
+        4 * (self.memory.own() + self.scratch.len()) as u64
     }
 }

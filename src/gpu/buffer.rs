@@ -76,7 +76,7 @@ impl BufferSlice {
         offset: u64,
         len: usize,
     ) -> Result<Self> {
-        let size = 4 * len as u64;
+        let size = (len as u64).saturating_mul(4);
         let end = offset.checked_add(size);
         if len == 0 || end.is_none_or(|end| end > buffer.size()) {
             return Err(Error::shape(

@@ -138,8 +138,9 @@ impl GpuDevice {
         &self.context.options
     }
 
-    /// `len` elements of a buffer of the caller's, from byte `offset` on, to be bound as an external buffer of a program or
-    /// read and written. The buffer must belong to this device's underlying device: `wgpu` refuses another one's late, or panics
+    /// `len` elements of a buffer of the caller's, from byte `offset` on, to be bound to an external buffer, an input or an
+    /// output of a program, or read and written. Ranges of one buffer can be bound to several of them, unless one operation
+    /// reads the one and writes the other. The buffer must belong to this device's underlying device: `wgpu` refuses another one's late, or panics
     /// if it comes from another instance.
     ///
     /// # Errors

@@ -8,9 +8,10 @@ use super::kernel;
 use super::pipeline::STEP_BYTES;
 use super::recorder::{Binding, Recorded, Recorder, Recording, UNIFORM_BYTES};
 use super::shader::Access;
+use crate::device;
 use crate::device::{DeviceBuffer, Plan};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Program, Role, SEED_WORDS, Section};
+use crate::ops::{BufferId, BufferSpec, Program, SEED_WORDS, Section};
 
 /// Dispatches in one submission at most: a command buffer takes memory for each.
 const DISPATCHES_PER_SUBMIT: usize = 8192;
@@ -64,11 +65,13 @@ impl GpuPlan {
         let buffers = bind_buffers(context, &program, external)?;
         let pipelines = context.pipelines.get_all(context, &recording.pipelines)?;
         let tables = Tables::new(context, &recording)?;
+        check_aliases(&program, &recording, &buffers)?;
         let groups = bind_groups(context, &recording, &buffers, &tables)?;
-        let own: u64 = (program.buffers().iter().zip(&buffers))
-            .filter(|(spec, _)| spec.role != Role::External)
-            .map(|(_, slice)| slice.size())
-            .sum();
+        let own = (0..).zip(&buffers).filter(|(index, _)| {
+            let mut given = external.iter();
+            !given.any(|(id, _)| id.0 == *index)
+        });
+        let own: u64 = own.map(|(_, slice)| slice.size()).sum();
         let plan = Self {
             bytes: own + tables.bytes(),
             parameters: tables.bind(context)?,
@@ -256,36 +259,25 @@ fn step_stride(context: &Context) -> u64 {
     STEP_BYTES.max(context.limits.min_uniform_buffer_offset_alignment.into())
 }
 
-/// The program's buffers: the caller's for external ones, new ones else.
+/// The program's buffers: the caller's where given, new ones else.
 fn bind_buffers(
     context: &Context,
     program: &Program,
     external: &[(BufferId, DeviceBuffer)],
 ) -> Result<Vec<BufferSlice>> {
-    for (id, _) in external {
-        let spec = program.buffers().get(id.0);
-        if spec.is_none_or(|spec| spec.role != Role::External) {
-            return Err(Error::shape(
-                "external buffers",
-                "buffers of the program with the external role",
-                spec.map_or("another buffer", |spec| spec.label),
-            ));
+    let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
+        Some(buffer) => buffer::slice_of(context, buffer, spec.label).cloned(),
+        None => BufferSlice::create(context, spec.label, spec.len),
+    };
+    let given = device::bind(program, external)?;
+    // Before anything is created.
+    for (spec, given) in program.buffers().iter().zip(&given) {
+        if let Some(buffer) = given {
+            buffer::slice_of(context, buffer, spec.label)?;
         }
     }
-    let bind = |(index, spec): (usize, &crate::ops::BufferSpec)| {
-        if spec.role != Role::External {
-            return BufferSlice::create(context, spec.label, spec.len);
-        }
-        let (_, given) = external
-            .iter()
-            .find(|(id, _)| id.0 == index)
-            .ok_or_else(|| Error::shape(spec.label, "an external buffer", "none"))?;
-        if given.len() != spec.len {
-            return Err(Error::shape(spec.label, spec.len, given.len()));
-        }
-        buffer::slice_of(context, given, spec.label).cloned()
-    };
-    program.buffers().iter().enumerate().map(bind).collect()
+    let buffers = program.buffers().iter().zip(given).map(bind);
+    buffers.collect()
 }
 
 /// The buffers that are no tensors of the program.
@@ -360,6 +352,33 @@ impl Tables {
     }
 }
 
+/// WebGPU forbids a dispatch to read one part of a buffer and write another: two ranges of a caller's buffer can be that.
+fn check_aliases(program: &Program, recording: &Recording, buffers: &[BufferSlice]) -> Result<()> {
+    for group in &recording.groups {
+        let ids = |wanted: Access| {
+            group.iter().filter_map(move |binding| match binding {
+                Binding::Read(id) | Binding::ReadWrite(id) if binding.access() == wanted => {
+                    Some(id.0)
+                }
+                _ => None,
+            })
+        };
+        for read in ids(Access::Read) {
+            for written in ids(Access::ReadWrite) {
+                if buffers[read].buffer() == buffers[written].buffer() {
+                    let [read, written] = [read, written].map(|id| program.buffers()[id].label);
+                    return Err(Error::shape(
+                        format!("external buffers `{read}` and `{written}`"),
+                        "ranges of two buffers, since one operation reads the one and writes the other",
+                        "ranges of one",
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Group 1 of every dispatch.
 fn bind_groups(
     context: &Context,
@@ -404,6 +423,7 @@ mod tests {
     use crate::gpu::recorder::Dispatch;
     use crate::gpu::shader::Shader;
     use crate::gpu::{GpuDevice, GpuOptions};
+    use crate::ops::Role;
 
     /// Dispatches that differ only in their step share a uniform and a bind group, and each sees its own step, in order:
     /// a digit is appended to the number for each of them.

@@ -486,7 +486,7 @@ fn chunks(packing: &Packing, options: &NetworkOptions) -> Vec<Range<usize>> {
     let offsets = packing.offsets();
     let (mut chunks, mut start) = (Vec::new(), 0);
     while start < packing.steps() {
-        let limit = offsets[start] + options.chunk_rows;
+        let limit = offsets[start].saturating_add(options.chunk_rows);
         let fitting = offsets.partition_point(|&offset| offset <= limit) - 1;
         let end = fitting.clamp(start + 1, packing.steps());
         chunks.push(start..end);

@@ -102,19 +102,7 @@ impl Rnn {
     /// # Errors
     /// [`Error::Shape`] if they are another configuration's; the device's errors.
     pub fn set_parameters(&mut self, parameters: &Parameters) -> Result<()> {
-        if **parameters.layout() != *self.layout {
-            return Err(Error::shape(
-                "parameters",
-                format!(
-                    "the {} tensors of this configuration",
-                    self.layout.entries().len()
-                ),
-                format!(
-                    "{} tensors of another one",
-                    parameters.layout().entries().len()
-                ),
-            ));
-        }
+        self.layout.check_same(parameters.layout())?;
         self.device.write(&self.parameters, 0, parameters.data())?;
         if let Some(loaded) = &mut self.loaded {
             loaded.prepared = false;
@@ -277,6 +265,8 @@ impl Rnn {
         };
         let seed = self.seed;
         let loaded = self.load(batch.packing(), &options)?;
+        // A run that fails on its way leaves nothing to go back from.
+        loaded.ran = false;
         loaded.plan.set_seed(seed)?;
         loaded.plan.write(loaded.network.x, batch.data())?;
         if let Some(state) = initial {
@@ -286,8 +276,9 @@ impl Rnn {
                 }
             }
         }
-        if !std::mem::replace(&mut loaded.prepared, true) {
+        if !loaded.prepared {
             loaded.plan.run(Section::Prepare)?;
+            loaded.prepared = true;
         }
         loaded.plan.run(Section::Forward)?;
         loaded.ran = true;
