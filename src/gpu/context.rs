@@ -119,7 +119,14 @@ impl Context {
             match result {
                 Ok(_) => return Ok(()),
                 Err(wgpu::PollError::Timeout) => {}
-                Err(error) => return Err(Error::Device(error.to_string())),
+                Err(error) => {
+                    let _turn = self.turn();
+                    // A lost device takes submissions without a word, then knows nothing of them.
+                    return Err(match self.is_gone() {
+                        true => self.mark_lost("it was destroyed, or the driver reset it"),
+                        false => Error::Device(error.to_string()),
+                    });
+                }
             }
         }
     }

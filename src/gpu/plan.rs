@@ -123,10 +123,12 @@ impl GpuPlan {
     pub async fn read_async(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
         if let Some((staging, copy)) = self.start_read(buffer, values.len())? {
             buffer::fetch_async(&self.context, &staging, copy, values).await?;
+            self.staging = Some(staging);
         }
         Ok(())
     }
 
+    /// The staging buffer is the plan's again once it is unmapped: a read that fails or is dropped half-way keeps it.
     fn start_read(
         &mut self,
         buffer: BufferId,
@@ -143,7 +145,6 @@ impl GpuPlan {
         };
         let slice = &self.buffers[buffer.0];
         let copy = buffer::copy_to(&self.context, slice, 0, &staging, len)?;
-        self.staging = Some(staging.clone());
         Ok(Some((staging, copy)))
     }
 
@@ -221,6 +222,7 @@ impl Plan for GpuPlan {
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
         if let Some((staging, copy)) = self.start_read(buffer, values.len())? {
             buffer::fetch(&self.context, &staging, copy, values)?;
+            self.staging = Some(staging);
         }
         Ok(())
     }

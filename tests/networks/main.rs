@@ -7,4 +7,5 @@ mod common;
 mod cpu;
 mod extremes;
 mod gpu;
+mod memory;
 mod properties;
