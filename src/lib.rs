@@ -86,6 +86,7 @@ pub use device::{Device, DeviceBuffer, Plan};
 pub use error::{Error, Result};
 pub use ops::Mode;
 pub use params::{ParameterEntry, ParameterKind, ParameterLayout, Parameters};
+pub use rnn::{GradientMode, Network, NetworkOptions, Rnn};
 pub use state::{Gradients, Output, OutputGradient, State};
 #[cfg(feature = "gpu")]
 pub use wgpu;

@@ -18,7 +18,7 @@
 //! Parts that a configuration does not have are empty, except that `input_bias` is always there (zeros).
 //! Everything before `recurrent_transposed` is also the layout of the packed gradients.
 
-use crate::config::{Bias, Cell, Coupled, GruReset, RnnConfig};
+use crate::config::{Cell, Coupled, GruReset, RnnConfig};
 use crate::error::{Result, checked_product};
 use crate::ops::CopyJob;
 use crate::params::{ParameterKind, ParameterLayout};
@@ -249,9 +249,7 @@ impl Placement<'_> {
                 let (own, shared): (Vec<_>, Vec<_>) = self
                     .bias_recurrent_slots()
                     .into_iter()
-                    .partition(|&(_, slot)| {
-                        spec.cell == Cell::Gru && slot == 3 || spec.bias != Bias::Two
-                    });
+                    .partition(|&(_, slot)| spec.cell == Cell::Gru && slot == 3);
                 self.push_vector(merged_bias, &own, &mut jobs.first);
                 self.push_vector(merged_bias, &shared, &mut jobs.second);
             }

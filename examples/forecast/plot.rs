@@ -45,6 +45,7 @@ pub(crate) fn draw(
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("row of the file")
+        .x_label_formatter(&|row| format!("{row:.0}"))
         .y_desc(series.name.as_str())
         .draw()?;
     let truth = rows.map(|row| (row as f64, series.target[row]));

@@ -239,9 +239,10 @@ fn cell_share(site: Site) -> f32 {
     return 1.0;
 }
 
-// The mix of old and new; written so that a share of 1 gives the new value exactly, whatever the old one is.
+// The mix of old and new; a share of 1 or 0 does not look at the other value, whatever it is.
 fn zoned(share: f32, old: f32, new_value: f32) -> f32 {
     if (share == 1.0) { return new_value; }
+    if (share == 0.0) { return old; }
     return (1.0 - share) * old + share * new_value;
 }
 

@@ -101,7 +101,7 @@ impl Pass<'_> {
         for direction in 0..network.config.directions() {
             for (outside, inside, cell) in self.state_gradients(direction, false) {
                 let table = network.tables.order;
-                let width = self.state_width(cell);
+                let width = self.network.state_width(cell);
                 network.push_reorder(program, Section::Backward, (outside, inside), table, width);
             }
         }
@@ -420,7 +420,7 @@ impl Pass<'_> {
                     section,
                     (inside, outside),
                     table,
-                    self.state_width(cell),
+                    self.network.state_width(cell),
                 );
             }
             let sums = ColumnSums {
@@ -514,13 +514,6 @@ impl Pass<'_> {
         }
     }
 
-    fn state_width(&self, cell: bool) -> usize {
-        match cell {
-            true => self.network.config.hidden_size(),
-            false => self.network.config.state_size(),
-        }
-    }
-
     /// (at the network's edge, in the carry, whether it is the cell state): of the final states or of the initial ones.
     fn state_gradients(&self, direction: usize, initial: bool) -> Vec<(Region, Region, bool)> {
         let network = self.network;
@@ -531,7 +524,8 @@ impl Pass<'_> {
         };
         let sequence = direction * network.packing.batch();
         let edge = |buffer, cell| network.state_region(buffer, self.layer.index, direction, cell);
-        let inside = |offset, cell| self.carry_region(offset + sequence * self.state_width(cell));
+        let inside =
+            |offset, cell| self.carry_region(offset + sequence * self.network.state_width(cell));
         let mut regions = vec![(edge(h, false), inside(0, false), false)];
         if let Some(c) = c {
             regions.push((edge(c, true), inside(self.carry.c, true), true));

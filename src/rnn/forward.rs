@@ -299,10 +299,7 @@ impl Network {
         (layer, direction): (&Layer, usize),
         cell: bool,
     ) {
-        let width = match cell {
-            true => self.config.hidden_size(),
-            false => self.config.state_size(),
-        };
+        let width = self.state_width(cell);
         match initial {
             Some(buffer) => {
                 let source = self.state_region(buffer, layer.index, direction, cell);
@@ -439,10 +436,7 @@ impl Network {
             .into_iter()
             .flatten()
         {
-            let width = match cell {
-                true => self.config.hidden_size(),
-                false => self.config.state_size(),
-            };
+            let width = self.state_width(cell);
             let gather = GatherRows {
                 source: states.at(direction * rows * width),
                 source_stride: width,

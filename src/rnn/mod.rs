@@ -299,12 +299,17 @@ impl Network {
 
     /// The part of a state tensor at the network's edge that belongs to a layer and direction.
     fn state_region(&self, buffer: BufferId, layer: usize, direction: usize, cell: bool) -> Region {
-        let width = match cell {
-            true => self.config.hidden_size(),
-            false => self.config.state_size(),
-        };
+        let width = self.state_width(cell);
         let index = layer * self.config.directions() + direction;
         Region::from(buffer).at(index * self.packing.batch() * width)
+    }
+
+    /// Units of the cell state or of the hidden state.
+    fn state_width(&self, cell: bool) -> usize {
+        match cell {
+            true => self.config.hidden_size(),
+            false => self.config.state_size(),
+        }
     }
 
     /// Gates are kept for all steps, or only for the chunk at work.

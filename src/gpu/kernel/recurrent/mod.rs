@@ -1,0 +1,76 @@
+//! What both recurrent kernels share: the uniform, the shader's modules and variants for a cell, and the schedule of steps.
+
+mod params;
+mod samples;
+mod schedule;
+mod shader;
+
+use crate::error::{Error, Result};
+use crate::gpu::recorder::Recorder;
+use crate::ops::Recurrence;
+
+pub(super) use params::Params;
+pub(super) use samples::{sample_overrides, samples};
+pub(super) use schedule::{Phase, Schedule};
+pub(super) use shader::{ACCESS, bindings, shader};
+
+/// Checks that every buffer holds what the operation will touch.
+pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
+    let units = op.hidden * op.layout.slots;
+    let rows = op.directions * (op.batch + op.tokens);
+    let offsets = op.offsets.offsets();
+    let window = offsets[op.steps.start].checked_sub(op.first_row);
+    let end = offsets[op.steps.end] - op.first_row.min(offsets[op.steps.end]);
+    if window.is_none() || end > op.gate_rows {
+        return Err(Error::shape(
+            "rows of the gate window",
+            format!(
+                "rows {}..{}",
+                offsets[op.steps.start], offsets[op.steps.end]
+            ),
+            format!("{} rows from {} on", op.gate_rows, op.first_row),
+        ));
+    }
+    if !op.gates.offset.is_multiple_of(op.layout.slots) {
+        return Err(Error::shape(
+            "offset of the gates",
+            "a multiple of the slots",
+            op.gates.offset,
+        ));
+    }
+    recorder.check("gates", op.gates, op.directions * op.gate_rows * units)?;
+    if let Some(sums) = op.recurrent_sums {
+        recorder.check("recurrent sums", sums, op.directions * op.gate_rows * units)?;
+    }
+    recorder.check(
+        "packed weights",
+        op.weights.into(),
+        op.directions * op.layout.len(),
+    )?;
+    recorder.check("hidden states", op.states.h, rows * op.state)?;
+    recorder.check(
+        "recurrent inputs",
+        op.states.recurrent_input,
+        rows * op.state,
+    )?;
+    for (what, region, len) in [
+        ("mask", op.states.mask, op.directions * op.batch * op.state),
+        ("cell states", op.states.c, rows * op.hidden),
+        (
+            "second inputs",
+            op.states.second,
+            op.directions * op.tokens * op.hidden,
+        ),
+    ] {
+        if let Some(region) = region {
+            recorder.check(what, region, len)?;
+        }
+    }
+    recorder.check_table(
+        "steps",
+        op.offsets_table,
+        op.offsets.steps() + 1,
+        op.tokens + 1,
+    )?;
+    recorder.check_table("sequences", op.order_table, op.batch, op.batch.max(1))
+}

@@ -1,0 +1,66 @@
+//! One recurrence for each cell's kernel, for the list of shaders.
+
+use super::shader::variant;
+use crate::config::{GruReset, LayerNormKind, Peephole};
+use crate::error::Result;
+use crate::ops::Recurrence;
+
+/// A recurrence of every cell's kernel, for the list of shaders.
+pub(in crate::gpu::kernel) fn samples() -> Result<Vec<Recurrence>> {
+    use crate::config::RnnConfig;
+    use crate::ops::{Operation, Program, Role, Section};
+    let whole = LayerNormKind::WholeThenSum;
+    let configs = [
+        RnnConfig::elman(3, 5).build()?,
+        RnnConfig::lstm(3, 5)
+            .peephole(Peephole::New)
+            .projection(2, true)
+            .build()?,
+        RnnConfig::lstm(3, 5).layer_norm(whole, 1e-5).build()?,
+        RnnConfig::lstm(3, 5)
+            .layer_norm(LayerNormKind::PerGate, 1e-5)
+            .peephole(Peephole::Old)
+            .projection(2, false)
+            .build()?,
+        RnnConfig::gru(3, 5).build()?,
+        RnnConfig::gru(3, 5).reset(GruReset::Before).build()?,
+        RnnConfig::gru(3, 5).layer_norm(whole, 1e-5).build()?,
+    ];
+    let packing = std::sync::Arc::new(crate::batch::Packing::dense(2, 1)?);
+    let mut samples = Vec::new();
+    for config in configs {
+        let mut program = Program::new();
+        let len = crate::params::ParameterLayout::new(&config)?.len();
+        let parameters = program.buffer("parameters", len, Role::External);
+        let options = crate::rnn::NetworkOptions::default();
+        let network = crate::rnn::Network::new(
+            &mut program,
+            &config,
+            &packing,
+            &options,
+            parameters.into(),
+            None,
+        )?;
+        network.forward(&mut program)?;
+        let recurrence = program
+            .section(Section::Forward)
+            .iter()
+            .find_map(|op| match op {
+                Operation::RecurrentForward(op) => Some(op.clone()),
+                _ => None,
+            });
+        samples.extend(recurrence);
+    }
+    Ok(samples)
+}
+
+/// The variant's overrides with a workgroup size, for the list of shaders.
+pub(in crate::gpu::kernel) fn sample_overrides(
+    op: &Recurrence,
+    persistent: bool,
+) -> Vec<(&'static str, f64)> {
+    let mut overrides = variant(op);
+    overrides.push(("WORKGROUP", 64.0));
+    overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
+    overrides
+}

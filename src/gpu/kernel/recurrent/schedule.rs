@@ -1,0 +1,197 @@
+//! How the steps of a recurrence become dispatches: the strategy, the size of a workgroup, and how many steps one takes.
+
+use std::ops::Range;
+
+use super::params::Params;
+use super::shader::variant;
+use crate::error::{Error, Result};
+use crate::gpu::options::Strategy;
+use crate::gpu::recorder::{Binding, Dispatch, Recorder};
+use crate::gpu::shader::Shader;
+use crate::ops::{Mode, Recurrence};
+
+/// Sequences of a workgroup; `TILE` in the shader.
+pub(in crate::gpu::kernel) const TILE: usize = 4;
+
+/// Loop iterations of one invocation in one dispatch. Mesa's software adapter silently ends an invocation's loops after
+/// 65,535 iterations in total; the estimate below errs on the high side, and this leaves a margin on top.
+const ITERATIONS_PER_DISPATCH: usize = 50_000;
+
+/// Steps of one group of dispatches when each step is a dispatch: they share a uniform.
+const STEPS_PER_GROUP: usize = 4096;
+
+/// Invocations of a workgroup when units are spread over workgroups.
+const STEP_WORKGROUP: usize = 64;
+
+/// A phase of a step, as the shader numbers it, and the units that it is spread over.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gpu::kernel) struct Phase {
+    pub(in crate::gpu::kernel) number: u32,
+    /// `None`: the workgroup takes whole rows.
+    pub(in crate::gpu::kernel) units: Option<usize>,
+}
+
+/// How the steps of an operation are dispatched.
+#[derive(Debug)]
+pub(in crate::gpu::kernel) struct Schedule<'a> {
+    op: &'a Recurrence,
+    persistent: bool,
+    workgroup: usize,
+    steps_per_dispatch: usize,
+}
+
+impl<'a> Schedule<'a> {
+    /// Chooses the strategy, or takes the one that was asked for.
+    pub(in crate::gpu::kernel) fn new(op: &'a Recurrence, recorder: &Recorder<'_>) -> Result<Self> {
+        let limits = recorder.limits();
+        let widest = op.hidden.max(op.state);
+        let most = limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x)
+            .min(256);
+        let workgroup = widest.next_power_of_two().clamp(32, most as usize);
+        let iterations = iterations_per_step(op, workgroup);
+        let tiles = op.batch.div_ceil(TILE) * op.directions;
+        // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile cannot
+        // spread. In between it takes enough tiles to occupy the cores.
+        let suits = op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16);
+        let fits = iterations <= ITERATIONS_PER_DISPATCH;
+        let persistent = match recorder.options().strategy {
+            Strategy::Auto => suits && fits,
+            Strategy::Step => false,
+            Strategy::Persistent if fits => true,
+            Strategy::Persistent => {
+                return Err(Error::Limit {
+                    what: "loop iterations of a step of the persistent strategy".to_owned(),
+                    needed: iterations as u64,
+                    limit: ITERATIONS_PER_DISPATCH as u64,
+                    advice: "use the step strategy",
+                });
+            }
+        };
+        let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start)).max(1);
+        let affordable = (recorder.options().submit_budget / macs).max(1) as usize;
+        let steps_per_dispatch = match persistent {
+            true => (ITERATIONS_PER_DISPATCH / iterations.max(1))
+                .min(affordable)
+                .max(1),
+            false => STEPS_PER_GROUP,
+        };
+        log::debug!(
+            "recurrence of layer {} (hidden {}, {} tiles of {TILE} sequences): {}",
+            op.layer,
+            op.hidden,
+            tiles,
+            match persistent {
+                true => format!("persistent, {steps_per_dispatch} steps a dispatch"),
+                false => "one dispatch for each phase of a step".to_owned(),
+            }
+        );
+        Ok(Self {
+            op,
+            persistent,
+            workgroup: if persistent {
+                workgroup
+            } else {
+                STEP_WORKGROUP
+            },
+            steps_per_dispatch,
+        })
+    }
+
+    /// The operation's steps in the groups that are dispatched together, first to last.
+    pub(in crate::gpu::kernel) fn groups(&self) -> Vec<Range<usize>> {
+        let steps = self.op.steps.clone();
+        let each = self.steps_per_dispatch;
+        steps
+            .clone()
+            .step_by(each)
+            .map(|start| start..steps.end.min(start + each))
+            .collect()
+    }
+
+    /// Whether a dispatch takes all steps of a group.
+    pub(in crate::gpu::kernel) fn is_persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// Records one dispatch: all steps of `steps` (persistent), or one phase of step `step`.
+    pub(in crate::gpu::kernel) fn dispatch(
+        &self,
+        recorder: &mut Recorder<'_>,
+        (shader, bindings): (&Shader, &[Binding]),
+        params: &Params,
+        (steps, at): (&Range<usize>, Option<(usize, Phase)>),
+    ) -> Result<()> {
+        let op = self.op;
+        let packing = &op.offsets;
+        let (step, phase) = match at {
+            Some((step, phase)) => (step, phase),
+            None => (
+                steps.start,
+                Phase {
+                    number: 0,
+                    units: None,
+                },
+            ),
+        };
+        let mut overrides = variant(op);
+        overrides.push(("WORKGROUP", self.workgroup as f64));
+        overrides.push(("PERSISTENT", f64::from(u8::from(self.persistent))));
+        overrides.push(("PHASE", f64::from(phase.number)));
+        let tiles = packing.batch_size(step).div_ceil(TILE);
+        let blocks = phase
+            .units
+            .map_or(1, |units| units.div_ceil(self.workgroup));
+        let rows = match self.persistent {
+            true => packing.offsets()[steps.end] - packing.offsets()[steps.start],
+            false => packing.batch_size(step),
+        };
+        let mut params = *params;
+        (params.first_step, params.last_step) = (steps.start as u32, steps.end as u32);
+        recorder.dispatch(&Dispatch {
+            shader,
+            overrides: &overrides,
+            uniform: bytemuck::bytes_of(&params),
+            step: Some((step - steps.start) as u32),
+            bindings,
+            workgroups: [blocks as u32, tiles as u32, op.directions as u32],
+            cost: multiply_adds(op, rows),
+        })
+    }
+}
+
+/// Multiply-adds of the recurrence over `rows` rows of each direction.
+fn multiply_adds(op: &Recurrence, rows: usize) -> u64 {
+    let first = op.state * op.hidden * op.layout.slots;
+    let second = op.layout.second_inputs * op.layout.second_outputs;
+    (op.directions * rows) as u64 * (first + second + op.hidden) as u64
+}
+
+/// Loop iterations of an invocation for one step of the persistent kernel, all phases, forward or backward, rounded up.
+fn iterations_per_step(op: &Recurrence, workgroup: usize) -> usize {
+    // A product over `terms` for one block of units: the terms, their staging (up to five iterations an element for each
+    // thread), the chunks, and the arithmetic of the tile's sequences.
+    let product = |terms: usize| terms + 6 * terms.div_ceil(workgroup) + terms.div_ceil(128) + 8;
+    let draws = if op.mode == Mode::Training {
+        2 * 10 * TILE
+    } else {
+        0
+    };
+    let blocks = |units: usize| units.div_ceil(workgroup);
+    let widest = op.hidden.max(op.state);
+    let mut iterations = blocks(widest) * (product(widest) + draws);
+    if op.spec.has_second_product() {
+        let clip = match op.spec.clip.projection {
+            Some(_) => TILE * op.layout.second_inputs,
+            None => 0,
+        };
+        iterations += blocks(widest) * (product(widest) + clip);
+    }
+    if op.spec.layer_norm.is_some() {
+        // Up to eleven passes over a row's units, eight slot sums in some, and a reduction after each.
+        let reductions = 11 * (workgroup.ilog2() as usize + 1);
+        iterations += TILE * (blocks(op.hidden) * (11 + 3 * 4 + draws) + reductions);
+    }
+    iterations + iterations / 4 + 16
+}

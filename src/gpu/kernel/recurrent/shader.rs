@@ -1,0 +1,181 @@
+//! The shaders of both recurrent kernels: the table of cells, what they bind, and their variants.
+
+use super::params::Params;
+use crate::config::{Cell, Coupled, GruReset, GruUpdate, LayerNormKind, Peephole};
+use crate::gpu::recorder::Binding;
+use crate::gpu::shader::{Access, Shader};
+use crate::ops::{Mode, Recurrence};
+
+macro_rules! module {
+    ($path:literal) => {
+        include_str!(concat!("../../../../shaders/", $path))
+    };
+}
+
+/// The row of a cell in the table of cells: what its shader is made of besides the modules that all share.
+fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
+    let norm = op.spec.layer_norm.map(|norm| norm.kind);
+    match (op.spec.cell, norm, op.spec.reset) {
+        (Cell::Elman, ..) => (
+            "elman",
+            vec![
+                module!("lib/no_norm.wgsl"),
+                module!("lib/no_second.wgsl"),
+                module!("cell/elman.wgsl"),
+            ],
+        ),
+        (Cell::Gru, Some(_), _) => (
+            "gru_whole_norm",
+            vec![
+                module!("lib/no_second.wgsl"),
+                module!("cell/gru_unit.wgsl"),
+                module!("cell/whole_norm.wgsl"),
+                module!("cell/gru_whole_norm.wgsl"),
+            ],
+        ),
+        (Cell::Gru, None, GruReset::After) => (
+            "gru",
+            vec![
+                module!("lib/no_norm.wgsl"),
+                module!("lib/no_second.wgsl"),
+                module!("cell/gru_unit.wgsl"),
+                module!("cell/gru.wgsl"),
+            ],
+        ),
+        (Cell::Gru, None, GruReset::Before) => (
+            "gru_reset_before",
+            vec![
+                module!("lib/no_norm.wgsl"),
+                module!("cell/gru_unit.wgsl"),
+                module!("cell/gru_reset_before.wgsl"),
+            ],
+        ),
+        (Cell::Lstm, None, _) => (
+            "lstm",
+            vec![
+                module!("lib/no_norm.wgsl"),
+                module!("cell/lstm_unit.wgsl"),
+                module!("cell/lstm_projection.wgsl"),
+                module!("cell/lstm.wgsl"),
+            ],
+        ),
+        (Cell::Lstm, Some(LayerNormKind::WholeThenSum), _) => (
+            "lstm_whole_norm",
+            vec![
+                module!("lib/no_second.wgsl"),
+                module!("cell/lstm_unit.wgsl"),
+                module!("cell/whole_norm.wgsl"),
+                module!("cell/lstm_whole_norm.wgsl"),
+            ],
+        ),
+        (Cell::Lstm, Some(LayerNormKind::PerGate), _) => (
+            "lstm_gate_norm",
+            vec![
+                module!("cell/lstm_unit.wgsl"),
+                module!("cell/lstm_projection.wgsl"),
+                module!("cell/lstm_gate_norm.wgsl"),
+            ],
+        ),
+    }
+}
+
+/// The shader of a kernel (`main`, its source's last module) for the cell of `op`.
+pub(in crate::gpu::kernel) fn shader(
+    op: &Recurrence,
+    kernel: &str,
+    main: &str,
+    bindings: &[Access],
+) -> Shader {
+    let (cell, of_cell) = cell_modules(op);
+    let gates = match op.layout.slots {
+        1 => module!("lib/gates_scalar.wgsl"),
+        _ => module!("lib/gates_vector.wgsl"),
+    };
+    let mut modules = vec![
+        gates,
+        crate::gpu::kernel::lib::RANDOM,
+        module!("lib/activation.wgsl"),
+        crate::gpu::kernel::lib::STEP,
+        module!("lib/recurrent.wgsl"),
+        module!("lib/reduce_vector.wgsl"),
+    ];
+    modules.extend(of_cell);
+    modules.push(main);
+    Shader::new(
+        format!("{kernel}_{cell}"),
+        &modules,
+        bindings,
+        size_of::<Params>(),
+    )
+}
+
+/// The storage buffers that both kernels bind, in the shader's order.
+pub(in crate::gpu::kernel) fn bindings(op: &Recurrence) -> Vec<Binding> {
+    let sums = op.recurrent_sums.unwrap_or(op.gates);
+    vec![
+        Binding::Read(op.weights),
+        Binding::Read(op.weights),
+        Binding::Table,
+        Binding::ReadWrite(op.gates.buffer),
+        Binding::ReadWrite(sums.buffer),
+        Binding::ReadWrite(op.states.h.buffer),
+    ]
+}
+
+/// How [`bindings`] are used.
+pub(in crate::gpu::kernel) const ACCESS: [Access; 6] = [
+    Access::Read,
+    Access::Read,
+    Access::Read,
+    Access::ReadWrite,
+    Access::ReadWrite,
+    Access::ReadWrite,
+];
+
+/// The override constants of the cell's variant.
+pub(super) fn variant(op: &Recurrence) -> Vec<(&'static str, f64)> {
+    let spec = &op.spec;
+    let flag = |on: bool| f64::from(u8::from(on));
+    let [forward, reverse] = spec.activations;
+    let code = |activation: crate::config::Activation| f64::from(activation.code().0);
+    let mut overrides = vec![
+        ("HAS_NORM", flag(spec.layer_norm.is_some())),
+        ("HAS_SECOND", flag(spec.has_second_product())),
+        ("WHOLE_NORM", flag(spec.is_whole_norm())),
+        ("CLIP_GATES", flag(spec.clip.gates.is_some())),
+        ("ZONEOUT_HIDDEN", flag(spec.zoneout.hidden > 0.0)),
+        ("SAMPLED", flag(op.mode == Mode::Training)),
+        ("MASKED", flag(op.states.mask.is_some())),
+        ("CANDIDATE_0", code(forward.candidate)),
+        ("CANDIDATE_1", code(reverse.candidate)),
+        ("PROJECTION", flag(spec.projection.is_some())),
+        ("GATE_0", code(forward.gate)),
+        ("GATE_1", code(reverse.gate)),
+    ];
+    if spec.cell == Cell::Gru {
+        overrides.push(("TAKE_NEW", flag(spec.update == GruUpdate::TakeNew)));
+    }
+    if spec.cell == Cell::Lstm {
+        let peephole = match spec.peephole {
+            None => 0.0,
+            Some(Peephole::New) => 1.0,
+            Some(Peephole::Old) => 2.0,
+        };
+        let coupled = match spec.coupled {
+            None => 0.0,
+            Some(Coupled::ForgetFromInput) => 1.0,
+            Some(Coupled::InputFromForget) => 2.0,
+        };
+        overrides.extend([
+            ("PEEPHOLE", peephole),
+            ("COUPLED", coupled),
+            ("CLIP_CELL", flag(spec.clip.cell.is_some())),
+            ("CLIP_HIDDEN", flag(spec.clip.hidden.is_some())),
+            ("CLIP_PROJECTION", flag(spec.clip.projection.is_some())),
+            ("ZONEOUT_CELL", flag(spec.zoneout.cell > 0.0)),
+            ("HIDDEN_0", code(forward.hidden)),
+            ("HIDDEN_1", code(reverse.hidden)),
+        ]);
+    }
+    overrides
+}
