@@ -155,6 +155,9 @@ impl Program {
     }
 
     /// A buffer's specification.
+    ///
+    /// # Panics
+    /// If there is no such buffer because another, larger program gave the id.
     pub fn spec(&self, buffer: BufferId) -> &BufferSpec {
         &self.buffers[buffer.0]
     }

@@ -8,6 +8,8 @@ use crate::ops::{Matrix, Program, Region, TableOffset};
 #[derive(Debug)]
 pub(super) struct Accesses<'a> {
     program: &'a Program,
+    /// See [`aliases`](super::memory::aliases).
+    aliases: &'a [usize],
     list: Vec<Access>,
 }
 
@@ -19,9 +21,12 @@ struct Access {
 }
 
 impl<'a> Accesses<'a> {
-    pub(super) fn new(program: &'a Program) -> Self {
-        let list = Vec::new();
-        Self { program, list }
+    pub(super) fn new(program: &'a Program, aliases: &'a [usize]) -> Self {
+        Self {
+            program,
+            aliases,
+            list: Vec::new(),
+        }
     }
 
     /// The operation reads `len` elements.
@@ -91,8 +96,18 @@ impl<'a> Accesses<'a> {
     pub(super) fn finish(self) -> Result<()> {
         for (index, access) in self.list.iter().enumerate() {
             for other in &self.list[..index] {
-                if access.region.buffer != other.region.buffer || !(access.write || other.write) {
+                let ids = [access, other].map(|access| access.region.buffer.0);
+                let [a, b] = ids.map(|id| self.aliases[id]);
+                if a != b || !(access.write || other.write) {
                     continue;
+                }
+                if ids[0] != ids[1] {
+                    let [a, b] = ids.map(|id| self.program.buffers()[id].label);
+                    return Err(Error::shape(
+                        format!("external buffers `{a}` and `{b}`"),
+                        "two buffers, since one operation uses both and writes",
+                        "one",
+                    ));
                 }
                 if !(access.write && other.write) {
                     return Err(Error::State("an operation reads and writes one buffer"));

@@ -18,6 +18,9 @@ const IN_USE: Error =
 
 /// The elements of a device buffer, or [`Error::ForeignBuffer`].
 pub(super) fn shared<'a>(buffer: &'a DeviceBuffer, label: &str) -> Result<&'a Shared> {
+    // Without a GPU device all buffers are of this one.
+    #[cfg(not(feature = "gpu"))]
+    let _ = label;
     match &buffer.storage {
         Storage::Cpu(shared) => Ok(shared),
         #[cfg(feature = "gpu")]
@@ -33,6 +36,25 @@ pub(super) fn read(shared: &Shared) -> Result<RwLockReadGuard<'_, Vec<f32>>> {
 /// Borrows for writing without waiting.
 pub(super) fn write(shared: &Shared) -> Result<RwLockWriteGuard<'_, Vec<f32>>> {
     shared.try_write().map_err(|_| IN_USE)
+}
+
+/// For each buffer of a program the first that shares its elements: itself, unless the caller gave one buffer for several.
+pub(super) fn aliases(
+    program: &Program,
+    external: &[(BufferId, DeviceBuffer)],
+) -> Result<Vec<usize>> {
+    let given = device::bind(program, external)?;
+    let shared: Vec<Option<&Shared>> = (program.buffers().iter().zip(given))
+        .map(|(spec, given)| given.map(|buffer| shared(buffer, spec.label)).transpose())
+        .collect::<Result<_>>()?;
+    let first = |(index, own): (usize, &Option<&Shared>)| {
+        let same = |other: &Option<&Shared>| match (own, other) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        shared[..index].iter().position(same).unwrap_or(index)
+    };
+    Ok(shared.iter().enumerate().map(first).collect())
 }
 
 /// A buffer borrowed for reading, from an operation's region on.

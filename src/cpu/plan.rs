@@ -2,7 +2,7 @@
 
 use crate::cpu::Threads;
 use crate::cpu::access::Accesses;
-use crate::cpu::memory::{Memory, zeros};
+use crate::cpu::memory::{Memory, aliases, zeros};
 use crate::device::{DeviceBuffer, Plan};
 use crate::error::Result;
 use crate::ops::{BufferId, Operation, Program, Section, TableOffset};
@@ -75,11 +75,12 @@ impl CpuPlan {
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Self> {
+        let aliases = aliases(&program, external)?;
         let mut scratch = 0;
         for section in Section::ALL {
             for operation in program.section(section) {
                 let operation = implementation(operation);
-                let mut accesses = Accesses::new(&program);
+                let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
                 accesses.finish()?;
                 scratch = scratch.max(operation.scratch());

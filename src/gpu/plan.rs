@@ -111,9 +111,10 @@ impl GpuPlan {
         self.sections[section as usize].len()
     }
 
-    /// The range of the underlying buffer that holds a buffer of the program, to be bound or copied by the caller.
-    pub fn buffer(&self, buffer: BufferId) -> &BufferSlice {
-        &self.buffers[buffer.0]
+    /// The range of the underlying buffer that holds a buffer of the program, to be bound or copied by the caller; `None` for
+    /// another program's.
+    pub fn buffer(&self, buffer: BufferId) -> Option<&BufferSlice> {
+        self.buffers.get(buffer.0)
     }
 
     /// Like [`Plan::read`], without blocking the executor's thread.

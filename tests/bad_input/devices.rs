@@ -1,7 +1,7 @@
 //! Buffers, plans and adapters.
 
 use wgpu_rnn::cpu::CpuDevice;
-use wgpu_rnn::ops::{BufferId, Fill, Program, Role, Section};
+use wgpu_rnn::ops::{BufferId, Fill, Gemm, Matrix, Program, Role, Section};
 use wgpu_rnn::{Device, DeviceBuffer, Error};
 
 use crate::{error_of, shape_error};
@@ -157,6 +157,43 @@ fn a_program_fills_the_buffers_it_is_given() {
         let mut values = [0.0; 8];
         plan.read(workspace, &mut values).unwrap();
         assert_eq!(values, [3.0; 8]);
+    }
+}
+
+/// One buffer may be two inputs of an operation, but not its input and its output.
+#[test]
+fn one_buffer_for_two() {
+    for (device, _) in devices(8) {
+        let mut program = Program::new();
+        let [a, b] = ["a", "b"].map(|label| program.buffer(label, 4, Role::Input));
+        let c = program.buffer("c", 4, Role::Output);
+        let product = Gemm {
+            a: Matrix::rows(a, 2),
+            b: Matrix::rows(b, 2),
+            c: Matrix::rows(c, 2),
+            m: 2,
+            n: 2,
+            k: 2,
+            map: None,
+            bias: None,
+            accumulate: false,
+        };
+        program.push(Section::Forward, product);
+        let [own, other] = [(); 2].map(|()| device.buffer("own", 4).unwrap());
+        device.write(&own, 0, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let load = |given: &[(BufferId, &DeviceBuffer)]| {
+            let given: Vec<_> = (given.iter())
+                .map(|&(id, buffer)| (id, buffer.clone()))
+                .collect();
+            device.load(program.clone(), &given)
+        };
+        let mut plan = load(&[(a, &own), (b, &own), (c, &other)]).unwrap();
+        plan.run(Section::Forward).unwrap();
+        assert_eq!(device.read(&other, 0..4).unwrap(), [7.0, 10.0, 15.0, 22.0]);
+        for (input, label) in [(a, "`a`"), (b, "`b`")] {
+            let result = load(&[(input, &own), (c, &own)]);
+            shape_error(result, &["external buffers", label, "`c`"]);
+        }
     }
 }
 

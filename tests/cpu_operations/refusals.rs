@@ -61,7 +61,7 @@ fn external_buffers_are_shared_and_checked() {
     let device = CpuDevice::with_threads(1).unwrap();
     let mut program = Program::new();
     let values = program.buffer("values", 3, Role::External);
-    let own = program.buffer("own", 3, Role::Output);
+    let own = program.buffer("own", 3, Role::Workspace);
     program.push(
         Section::Forward,
         Fill {
