@@ -63,7 +63,7 @@ fn cpu() -> Result<Target> {
     Ok(Target {
         name: format!("cpu_{}_threads", device.threads()),
         device: Arc::new(device),
-        shapes: vec![SMALL, LARGE],
+        shapes: vec![SMALL, MIDDLE, LARGE],
     })
 }
 
