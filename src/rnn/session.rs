@@ -204,12 +204,7 @@ impl Rnn {
             loaded.packing.tokens(),
             loaded.packing.batch(),
         )?;
-        if !std::mem::replace(
-            &mut loaded.ran,
-            loaded.options.gradients != Some(GradientMode::Save),
-        ) {
-            return Err(Error::State("`backward` needs a `forward` before it"));
-        }
+        loaded.ran = loaded.options.gradients != Some(GradientMode::Save);
         for (buffer, values) in [
             (Some(buffers.y), &output.y),
             (Some(buffers.h_n), &output.h),
