@@ -77,7 +77,7 @@ pub trait Device: Debug + Send + Sync {
     fn read(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>>;
 
     /// Prepares a program: allocates its buffers (zeros), binds `external` ones, compiles what it needs. Each buffer of
-    /// [`Role::External`](crate::ops::Role::External) has to be given; inputs and outputs may be, so that a program reads
+    /// [`Role::External`] has to be given; inputs and outputs may be, so that a program reads
     /// what the caller computed, and writes where the caller goes on, without a copy.
     ///
     /// # Errors

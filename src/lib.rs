@@ -42,7 +42,7 @@
 //! | [`params`] | weights and gradients: PyTorch's names and layout in one flat buffer |
 //! | [`packed`] | the same weights as the kernels want them |
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
-//! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`](rnn::Rnn) runs it |
+//! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
 //! | [`nn`], [`train`] | what stands around it: a linear head, Adam |
 //! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use crate::common::{DROPOUT, Oracle, Problem, arranged, gpu, solve_and_check, variants};
-use wgpu_rnn::gpu::{LimitsChoice, Strategy};
+use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice, Strategy};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::wgpu::Backends;
 use wgpu_rnn::{Device, Mode};
 
-/// Runs every variant, arranged differently for each `salt`, in evaluation and in training with all dropouts. The
-/// variants' sequence is cut in two, one half saving gates and the other recomputing them, alternating with the salt.
+/// Runs every variant in both gradient modes, arranged differently for each `salt`; half of them in training with all dropouts.
 fn every_variant(device: &Arc<dyn Device>, salt: usize) {
     let mut failures = Vec::new();
     for (index, (name, builder)) in variants(3, 5).into_iter().enumerate() {
@@ -31,6 +30,17 @@ fn every_variant(device: &Arc<dyn Device>, salt: usize) {
     }
     let count = failures.len();
     assert!(count == 0, "{count} failures:\n{}", failures.join("\n"));
+}
+
+/// Shader modules without the checks that wgpu adds compute the same.
+#[test]
+fn without_run_time_checks() {
+    let options = GpuOptions::new().backends(Backends::VULKAN).checked(false);
+    let device: Arc<dyn Device> = match GpuDevice::request_blocking(&options) {
+        Ok(device) => Arc::new(device),
+        Err(error) => panic!("this test needs a Vulkan adapter; {error}"),
+    };
+    every_variant(&device, 5);
 }
 
 #[test]
