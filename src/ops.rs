@@ -644,7 +644,7 @@ pub struct StateRegions {
 /// `offsets[steps.start]..offsets[steps.end]` in processing order, `[directions, gate_rows, hidden, slots]`. It leaves there
 /// what the backward needs: the *pre-activations*, i.e. projections plus recurrent products. (With
 /// [`LayerNormKind::WholeThenSum`](crate::LayerNormKind) `gates` stays as it is and `recurrent_sums` holds the raw recurrent products.) Peephole
-/// terms are not in `gates`: they are recomputed from `c`. The reset-before GRU's candidate slot includes its second product.
+/// terms need not be in `gates`: the backward can recompute them from `c`. The reset-before GRU's candidate slot includes its second product.
 ///
 /// All regions of `states` lie in one buffer.
 #[derive(Debug, Clone)]
@@ -697,7 +697,7 @@ impl From<Recurrence> for Operation {
 
 /// The backward sweep of a [`Recurrence`] over the same steps, last step first.
 ///
-/// `gates` holds what the forward left there (or what a recompute rebuilt) and becomes the gradient of the
+/// `gates` holds what the forward left there, or what was `rebuilt`, and becomes the gradient of the
 /// pre-activations, slot by slot: what the input projections' gradient is computed from. For the reset-after GRU slot `n`
 /// is the input side's and slot `q` the recurrent side's. With whole-row normalisation `recurrent_sums` becomes the gradient of the
 /// raw recurrent products; with per-gate normalisation `gates` becomes the gradient before normalisation. The
@@ -710,6 +710,9 @@ impl From<Recurrence> for Operation {
 pub struct RecurrentBackward {
     /// The forward operation.
     pub forward: Recurrence,
+    /// Whether `gates` (and `recurrent_sums`) were computed anew by matrix products from the states, so that they hold no
+    /// more than projections and recurrent products.
+    pub rebuilt: bool,
     /// `[directions, tokens, state size]`, changed if there is a projection.
     pub output_gradient: Region,
     /// `[directions, batch, state size]`: in, the gradient of each sequence's state after `steps` (of its final state for

@@ -1,24 +1,10 @@
 // LSTM with `PerGate` normalisation (TensorFlow Lite, NNAPI): each gate's sum, peephole included, is normalised over the
-// hidden units and scaled, then the bias is added. `gates` holds the sums without peepholes.
+// hidden units and scaled, then the bias is added. The forward leaves the sums in `gates`; every pass and the backward read
+// the same ones, since summed anew they could differ in the last bit, which the normalisation amplifies.
 
 struct GateMoments {
     mean: vec4f,
     deviation: vec4f,
-}
-
-// The sums of i, f, g and, with a peephole on the old cell state, of o.
-fn early_sums(site: Site) -> vec4f {
-    let peephole = lstm_peepholes(site);
-    let old = old_c(site);
-    return gates[p.gates + site.gate]
-        + vec4f(peephole.x * old, peephole.y * old, 0.0, select(0.0, peephole.z * old, PEEPHOLE == 2u));
-}
-
-// All four sums; o's peephole on the new cell state needs that first.
-fn all_sums(site: Site, moments: GateMoments) -> vec4f {
-    var sums = early_sums(site);
-    if (PEEPHOLE == 1u) { sums.w += lstm_peepholes(site).z * gate_norm_cell(site, sums, moments).c; }
-    return sums;
 }
 
 fn normalised_gates(sums: vec4f, moments: GateMoments) -> vec4f { return (sums - moments.mean) * moments.deviation; }
@@ -28,43 +14,53 @@ fn gate_arguments(site: Site, sums: vec4f, moments: GateMoments) -> vec4f {
         + slots_at(site.direction, p.gate_bias, site.unit);
 }
 
-fn gate_norm_cell(site: Site, sums: vec4f, moments: GateMoments) -> LstmCell {
-    return lstm_cell(site.direction, gate_arguments(site, sums, moments), old_c(site));
+fn gate_norm_cell(site: Site, moments: GateMoments) -> LstmCell {
+    return lstm_cell(site.direction, gate_arguments(site, gates[p.gates + site.gate], moments), old_c(site));
 }
 
-// Moments of the early sums, or, once i, f and g are known, of all.
-fn pass_moments(tile: Tile, lane: u32, step: u32, thread: u32, early: bool, known: GateMoments) -> GateMoments {
+fn gate_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
     let count = f32(p.hidden);
     var sum = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
-        if (early) { sum += early_sums(site); } else { sum += all_sums(site, known); }
+        sum += gates[p.gates + site_at(tile, lane, step, unit).gate];
     }
     let mean = workgroup_sum(sum, thread) / count;
     var squares = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
-        var deviation = -mean;
-        if (early) { deviation += early_sums(site); } else { deviation += all_sums(site, known); }
+        let deviation = gates[p.gates + site_at(tile, lane, step, unit).gate] - mean;
         squares += deviation * deviation;
     }
     let variance = workgroup_sum(squares, thread) / count;
     return GateMoments(mean, 1.0 / sqrt(variance + p.epsilon));
 }
 
-fn gate_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
-    let early = pass_moments(tile, lane, step, thread, true, GateMoments());
-    if (PEEPHOLE != 1u) { return early; }
-    return pass_moments(tile, lane, step, thread, false, early);
+// Adds the peepholes' terms to the products in `gates`; o's on the new cell state needs the moments of i, f and g first.
+fn complete_sums(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
+    if (PEEPHOLE != 0u) {
+        for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
+            let site = site_at(tile, lane, step, unit);
+            let peephole = lstm_peepholes(site);
+            let old = old_c(site);
+            gates[p.gates + site.gate] +=
+                vec4f(peephole.x * old, peephole.y * old, 0.0, select(0.0, peephole.z * old, PEEPHOLE == 2u));
+        }
+    }
+    let moments = gate_moments(tile, lane, step, thread);
+    if (PEEPHOLE != 1u) { return moments; }
+    for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
+        let site = site_at(tile, lane, step, unit);
+        gates[p.gates + site.gate].w += lstm_peepholes(site).z * gate_norm_cell(site, moments).c;
+    }
+    return gate_moments(tile, lane, step, thread);
 }
 
 fn recurrent_unit(site: Site, sum: Gates) { gates[p.gates + site.gate] += sum; }
 
 fn norm_forward(tile: Tile, lane: u32, step: u32, thread: u32) {
-    let moments = gate_moments(tile, lane, step, thread);
+    let moments = complete_sums(tile, lane, step, thread);
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
         let site = site_at(tile, lane, step, unit);
-        let argument = gate_arguments(site, all_sums(site, moments), moments);
+        let argument = gate_arguments(site, gates[p.gates + site.gate], moments);
         let cell = lstm_cell(site.direction, argument, old_c(site));
         let output = lstm_output(site.direction, argument.w, cell.c);
         store_c(site, cell.c);
@@ -92,7 +88,7 @@ struct GateNormUnit {
 }
 
 fn gate_norm_unit(site: Site, moments: GateMoments) -> GateNormUnit {
-    let sums = all_sums(site, moments);
+    let sums = gates[p.gates + site.gate];
     let argument = gate_arguments(site, sums, moments);
     let cell = lstm_cell(site.direction, argument, old_c(site));
     let output = lstm_output(site.direction, argument.w, cell.c);
@@ -100,8 +96,14 @@ fn gate_norm_unit(site: Site, moments: GateMoments) -> GateNormUnit {
     return GateNormUnit(argument, normalised_gates(sums, moments), cell, d);
 }
 
+// The moments of the complete sums, which the forward has left unless they were rebuilt.
+fn sum_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
+    if (REBUILT) { return complete_sums(tile, lane, step, thread); }
+    return gate_moments(tile, lane, step, thread);
+}
+
 fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
-    let moments = gate_moments(tile, lane, step, thread);
+    let moments = sum_moments(tile, lane, step, thread);
     let count = f32(p.hidden);
     // o first: with a peephole on the new cell state its sum's gradient is part of the cell state's.
     var output_partial = vec4f();

@@ -27,6 +27,8 @@ override ZONEOUT_HIDDEN: bool = false;
 override ZONEOUT_CELL: bool = false;
 override SAMPLED: bool = false;
 override MASKED: bool = false;
+// Backward: the gates hold products alone.
+override REBUILT: bool = false;
 // Activations of the two directions, as overrides so that the switch is decided when the pipeline is made.
 override GATE_0: u32 = 0;
 override GATE_1: u32 = 0;
@@ -271,10 +273,12 @@ fn store_h(site: Site, new_h: f32) {
     if (MASKED) { states[p.recurrent_input + at] = h * input_mask(site); }
 }
 
+fn c_place(site: Site) -> u32 { return p.c + site.next * p.hidden + site.unit; }
+
 fn store_c(site: Site, new_c: f32) {
     var c = new_c;
     if (ZONEOUT_CELL) { c = zoned(cell_share(site), old_c(site), new_c); }
-    states[p.c + site.next * p.hidden + site.unit] = c;
+    states[c_place(site)] = c;
 }
 
 // Places in the carry.

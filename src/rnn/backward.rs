@@ -216,6 +216,7 @@ impl Pass<'_> {
         let is_lstm = spec.cell == Cell::Lstm;
         RecurrentBackward {
             forward: self.network.recurrence(self.layer, steps),
+            rebuilt: self.network.options.gradients == Some(GradientMode::Recompute),
             output_gradient: self.buffers.workspace.rows.into(),
             h_gradient: self.carry_region(0),
             c_gradient: is_lstm.then(|| self.carry_region(self.carry.c)),

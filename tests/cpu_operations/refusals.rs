@@ -202,6 +202,7 @@ fn recurrences_that_do_not_fit_are_refused() {
         // The sweep needs gradients that fit, too.
         let short = RecurrentBackward {
             forward: right.clone(),
+            rebuilt: false,
             output_gradient: Region::from(right.weights).at(right.layout.len() - 1),
             h_gradient: right.weights.into(),
             c_gradient: None,

@@ -1,6 +1,6 @@
 //! Recomputing gates: several times less memory for activations, the same gradients.
 
-use crate::common::{Oracle, Problem, check, devices, slack};
+use crate::common::{Oracle, Problem, check, devices};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Direction, RnnConfig};
 
@@ -22,8 +22,7 @@ fn recomputing_keeps_a_third_of_an_lstms_activations() {
             let output = rnn.forward(&problem.batch, problem.initial.as_ref(), problem.mode);
             let gradients = rnn.backward(&problem.up).unwrap();
             let answer = (output.unwrap(), gradients);
-            check(&oracle, &answer, slack(device))
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            check(&oracle, &answer, device).unwrap_or_else(|error| panic!("{name}: {error}"));
             rnn.bytes()
         };
         let (saved, all_saved) = run(GradientMode::Save);

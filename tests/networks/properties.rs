@@ -1,9 +1,7 @@
-//! Generated configurations and ragged shapes: the CPU and the GPU device against the reference. The seed is fixed: other seeds
-//! meet rare problems (one unit normalised to an exact zero, exploding gradients) that the tolerance does not judge yet.
+//! Generated configurations and ragged shapes, other ones in each run: the CPU and the GPU device against the reference.
 
 use crate::common::{DROPOUT, Oracle, Problem, arranged, devices, solve_and_check, variants};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use wgpu_rnn::Mode;
 use wgpu_rnn::rnn::GradientMode;
 
@@ -45,7 +43,7 @@ fn modes() -> impl Strategy<Value = GradientMode> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 160, rng_seed: RngSeed::Fixed(20), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
     #[test]
     fn cpu_agrees_with_the_reference(problem in problems(), mode in modes()) {
         agree(&problem, 0, mode)?;
@@ -54,7 +52,7 @@ proptest! {
 
 proptest! {
     // Each new variant compiles pipelines, about a second each on a software adapter.
-    #![proptest_config(ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(20), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn persistent_gpu_agrees_with_the_reference(problem in problems(), mode in modes()) {
         agree(&problem, 1, mode)?;

@@ -27,7 +27,7 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     let forward = &op.forward;
     recurrent::check(forward, recorder)?;
     check(op, recorder)?;
-    let schedule = Schedule::new(forward, recorder)?;
+    let schedule = Schedule::new(forward, recorder)?.rebuilt(op.rebuilt);
     let shader = shader(forward);
     let mut bindings = recurrent::bindings(forward);
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));

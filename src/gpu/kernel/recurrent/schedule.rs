@@ -35,6 +35,8 @@ pub(in crate::gpu::kernel) struct Phase {
 #[derive(Debug)]
 pub(in crate::gpu::kernel) struct Schedule<'a> {
     op: &'a Recurrence,
+    /// The backward's: its gates hold products alone.
+    rebuilt: bool,
     persistent: bool,
     workgroup: usize,
     steps_per_dispatch: usize,
@@ -89,6 +91,7 @@ impl<'a> Schedule<'a> {
         );
         Ok(Self {
             op,
+            rebuilt: false,
             persistent,
             workgroup: if persistent {
                 workgroup
@@ -97,6 +100,11 @@ impl<'a> Schedule<'a> {
             },
             steps_per_dispatch,
         })
+    }
+
+    /// The same for a backward whose gates were `rebuilt`.
+    pub(in crate::gpu::kernel) fn rebuilt(self, rebuilt: bool) -> Self {
+        Self { rebuilt, ..self }
     }
 
     /// The operation's steps in the groups that are dispatched together, first to last.
@@ -136,6 +144,9 @@ impl<'a> Schedule<'a> {
             ),
         };
         let mut overrides = variant(op);
+        if self.rebuilt && op.spec.is_per_gate_norm() {
+            overrides.push(("REBUILT", 1.0));
+        }
         overrides.push(("WORKGROUP", self.workgroup as f64));
         overrides.push(("PERSISTENT", f64::from(u8::from(self.persistent))));
         overrides.push(("PHASE", f64::from(phase.number)));
