@@ -642,9 +642,9 @@ pub struct StateRegions {
 ///
 /// In `gates` it finds the input projections (bias included, except with per-gate normalisation) of rows
 /// `offsets[steps.start]..offsets[steps.end]` in processing order, `[directions, gate_rows, hidden, slots]`. It leaves there
-/// what the backward needs: the *pre-activations*, i.e. projections plus recurrent products. (With
-/// [`LayerNormKind::WholeThenSum`](crate::LayerNormKind) `gates` stays as it is and `recurrent_sums` holds the raw recurrent products.) Peephole
-/// terms need not be in `gates`: the backward can recompute them from `c`. The reset-before GRU's candidate slot includes its second product.
+/// what this device's backward needs: the *pre-activations* (projections plus recurrent products, with or without peephole
+/// terms), or the gates themselves. (With [`LayerNormKind::WholeThenSum`](crate::LayerNormKind) `gates` stays as it is and
+/// `recurrent_sums` holds the raw recurrent products.) The reset-before GRU's candidate slot includes its second product.
 ///
 /// All regions of `states` lie in one buffer.
 #[derive(Debug, Clone)]
@@ -687,6 +687,8 @@ pub struct Recurrence {
     pub layout: PackedLayout,
     /// Whether zoneout draws.
     pub mode: Mode,
+    /// Whether a backward will want what is left in `gates`; without one they may hold anything.
+    pub keeps_gates: bool,
 }
 
 impl From<Recurrence> for Operation {
@@ -710,8 +712,8 @@ impl From<Recurrence> for Operation {
 pub struct RecurrentBackward {
     /// The forward operation.
     pub forward: Recurrence,
-    /// Whether `gates` (and `recurrent_sums`) were computed anew by matrix products from the states, so that they hold no
-    /// more than projections and recurrent products.
+    /// Whether `gates` (and `recurrent_sums`) were computed anew by matrix products from the states, so that they hold the
+    /// sums of projections and recurrent products, whatever the forward would have left.
     pub rebuilt: bool,
     /// `[directions, tokens, state size]`, changed if there is a projection.
     pub output_gradient: Region,

@@ -2,7 +2,7 @@
 //! refused before it runs.
 
 use crate::error::{Error, Result};
-use crate::ops::{Matrix, Program, Region, TableOffset};
+use crate::ops::{BufferId, Matrix, Program, Region, TableOffset};
 
 /// Collects the accesses of one operation and checks each against the program.
 #[derive(Debug)]
@@ -92,8 +92,9 @@ impl<'a> Accesses<'a> {
         Ok(words.iter().max().map_or(0, |&row| row as usize + 1))
     }
 
-    /// No buffer may be both read and written, nor one element written through two regions.
-    pub(super) fn finish(self) -> Result<()> {
+    /// No buffer may be both read and written, nor one element written through two regions. Returns the buffers that are
+    /// written.
+    pub(super) fn finish(self) -> Result<Vec<BufferId>> {
         for (index, access) in self.list.iter().enumerate() {
             for other in &self.list[..index] {
                 let ids = [access, other].map(|access| access.region.buffer.0);
@@ -118,7 +119,8 @@ impl<'a> Accesses<'a> {
                 }
             }
         }
-        Ok(())
+        let written = self.list.iter().filter(|access| access.write);
+        Ok(written.map(|access| access.region.buffer).collect())
     }
 }
 

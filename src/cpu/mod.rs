@@ -11,6 +11,8 @@
 //! | `access` | what an operation touches, checked when a program is loaded |
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
 //! | `parallel` | splitting rows over threads |
+//! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
+//! | `panel_cache` | their weights, packed once for each version |
 //! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
 //! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
 //! | the others | one operation each, named as in [`crate::ops`] |
@@ -32,14 +34,19 @@ mod matrix_product;
 mod mean_squared_error;
 mod memory;
 mod merge_directions;
+mod panel_cache;
+mod panels;
 mod parallel;
+mod plain;
 mod plan;
 mod recurrence;
 mod recurrent_backward;
 mod recurrent_backward_lstm;
 mod recurrent_forward;
+mod simd;
 mod squared_norm;
 mod strided_copies;
+mod tile;
 
 use std::ops::Range;
 use std::sync::{Arc, RwLock};

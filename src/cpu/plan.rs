@@ -3,6 +3,8 @@
 use crate::cpu::Threads;
 use crate::cpu::access::Accesses;
 use crate::cpu::memory::{Memory, aliases, zeros};
+use crate::cpu::panel_cache::PanelCache;
+use crate::cpu::plain::{LayerPanels, PanelSource};
 use crate::device::{DeviceBuffer, Plan};
 use crate::error::Result;
 use crate::ops::{BufferId, Operation, Program, Section, TableOffset};
@@ -17,6 +19,11 @@ pub(super) trait Run {
         0
     }
 
+    /// Where the panels come from that it wants its weights in, if it does.
+    fn panels(&self) -> Option<PanelSource> {
+        None
+    }
+
     /// Does it. The accesses have been checked.
     fn run(&self, context: Context<'_>) -> Result<()>;
 }
@@ -29,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) seed: u64,
     /// At least as much as the operation asked for, of any content.
     pub(super) scratch: &'a mut [f32],
+    /// What the operation asked for.
+    pub(super) panels: Option<&'a LayerPanels>,
 }
 
 impl<'a> Context<'a> {
@@ -66,7 +75,19 @@ pub struct CpuPlan {
     program: Program,
     memory: Memory,
     scratch: Vec<f32>,
+    panels: PanelCache,
+    /// For each section's operations.
+    uses: [Vec<PanelUse>; 4],
     seed: u64,
+}
+
+/// What an operation has to do with the panels.
+#[derive(Debug, Default)]
+struct PanelUse {
+    /// The place of those that it wants.
+    place: Option<usize>,
+    /// Buffers that panels are made of and that it writes.
+    writes: Vec<BufferId>,
 }
 
 impl CpuPlan {
@@ -76,15 +97,25 @@ impl CpuPlan {
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Self> {
         let aliases = aliases(&program, external)?;
-        let mut scratch = 0;
-        for section in Section::ALL {
+        let (mut scratch, mut panels) = (0, PanelCache::default());
+        let mut uses: [Vec<PanelUse>; 4] = Default::default();
+        for (section, uses) in Section::ALL.into_iter().zip(&mut uses) {
             for operation in program.section(section) {
                 let operation = implementation(operation);
                 let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
-                accesses.finish()?;
+                let writes = accesses.finish()?;
                 scratch = scratch.max(operation.scratch());
+                let place = operation.panels().map(|source| {
+                    let role = program.buffers()[source.weights().0].role;
+                    panels.place(source, role)
+                });
+                uses.push(PanelUse { place, writes });
             }
+        }
+        panels.allocate();
+        for of_operation in uses.iter_mut().flatten() {
+            of_operation.writes.retain(|&buffer| panels.are_of(buffer));
         }
         let memory = Memory::new(&program, external)?;
         let words = program.words();
@@ -92,6 +123,8 @@ impl CpuPlan {
             threads,
             memory,
             scratch: zeros("scratch", scratch)?,
+            panels,
+            uses,
             // A program may bring a seed of its own in its table.
             seed: words.first().map_or(0, |&low| u64::from(low))
                 | words.get(1).map_or(0, |&high| u64::from(high) << 32),
@@ -100,13 +133,22 @@ impl CpuPlan {
     }
 
     fn interpret(&mut self, section: Section) -> Result<()> {
-        for operation in self.program.section(section) {
+        let operations = self.program.section(section).iter();
+        for (operation, uses) in operations.zip(&self.uses[section as usize]) {
+            let panels = match uses.place {
+                Some(place) => self.panels.get(place, &self.memory)?,
+                None => None,
+            };
             implementation(operation).run(Context {
                 memory: &self.memory,
                 words: self.program.words(),
                 seed: self.seed,
                 scratch: &mut self.scratch,
+                panels,
             })?;
+            for &buffer in &uses.writes {
+                self.panels.written(buffer);
+            }
         }
         Ok(())
     }
@@ -125,6 +167,7 @@ impl Plan for CpuPlan {
     fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<()> {
         self.program.check_len(buffer, values.len())?;
         self.memory.write(buffer)?[..values.len()].copy_from_slice(values);
+        self.panels.written(buffer);
         Ok(())
     }
 
@@ -143,6 +186,6 @@ impl Plan for CpuPlan {
     }
 
     fn bytes(&self) -> u64 {
-        4 * (self.memory.own() + self.scratch.len()) as u64
+        4 * (self.memory.own() + self.scratch.len() + self.panels.len()) as u64
     }
 }

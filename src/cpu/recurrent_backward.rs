@@ -13,12 +13,14 @@ use crate::cpu::layer_norm_rows_backward::normalisation_gradient;
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::memory::Extent;
 use crate::cpu::parallel::{Lane, for_lanes};
+use crate::cpu::plain::{self, Given, Kind, LayerPanels, PanelSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     Extents, Layer, StepRows, check, check_vectors, most_rows, of_directions, other_input,
     recurrent_slots,
 };
 use crate::cpu::recurrent_forward::{CANDIDATE_SLOT, part, row, unit_slots};
+use crate::cpu::tile::{BackwardRows, Rows};
 use crate::error::{Error, Result};
 use crate::ops::{RandomPurpose, Recurrence, RecurrentBackward, Region};
 
@@ -72,13 +74,23 @@ impl Run for RecurrentBackward {
         accesses.write_optional(self.vectors(), gradients.vectors)
     }
 
+    fn panels(&self) -> Option<PanelSource> {
+        PanelSource::new(&self.forward, true)
+    }
+
     fn scratch(&self) -> usize {
         let op = &self.forward;
+        if let Some(kind) = plain::kind(op) {
+            return elements(&[op.directions, op.batch, plain::scratch_width(op, kind)]);
+        }
         elements(&[op.directions, most_rows(op), Scratch::width(op)])
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {
         let op = &self.forward;
+        if let (Some(kind), Some(panels)) = (plain::kind(op), context.panels) {
+            return self.run_plain(kind, panels, context);
+        }
         let packed = context.memory.read(op.weights)?;
         let h = context.memory.part(op.states.h)?;
         let input = context.memory.part(op.states.recurrent_input)?;
@@ -125,6 +137,55 @@ impl Run for RecurrentBackward {
 }
 
 impl RecurrentBackward {
+    /// A cell that is served the fast way.
+    fn run_plain(&self, kind: Kind, panels: &LayerPanels, context: Context<'_>) -> Result<()> {
+        let op = &self.forward;
+        let (units, hidden, extents) = (op.hidden * op.layout.slots, op.hidden, Extents::new(op));
+        let h = context.memory.part(op.states.h)?;
+        let c = context.memory.optional(op.states.c)?;
+        let c = c.as_deref().unwrap_or(&[]);
+        let [gates, _, output, d_h, d_c, _] = self.written();
+        let scratch = &mut context.scratch[..self.scratch()];
+        context
+            .memory
+            .write_parts([gates, output, d_h, d_c], |parts| {
+                let split = |values| of_directions(values, op.directions);
+                let run =
+                    |direction: usize, [gates, output, d_h, d_c, products]: [&mut [f32]; 5]| {
+                        let of = |values: &'_ [f32], len: usize| -> Range<usize> {
+                            let len = if values.is_empty() {
+                                0
+                            } else {
+                                len / op.directions
+                            };
+                            direction * len..(direction + 1) * len
+                        };
+                        let given = Given {
+                            h: &h[of(&h, extents.h)],
+                            c: &c[of(c, extents.c)],
+                            d_output: output,
+                            rebuilt: self.rebuilt,
+                        };
+                        let rows = BackwardRows {
+                            gates: Rows::new(gates, units),
+                            d_h: Rows::new(d_h, hidden),
+                            d_c: Rows::new(d_c, hidden),
+                            products: Rows::new(products, plain::scratch_width(op, kind)),
+                        };
+                        plain::backward(op, (kind, direction), panels, given, rows);
+                    };
+                let [[g0, g1], [o0, o1], [h0, h1], [c0, c1]] = parts.map(split);
+                let [s0, s1] = split(scratch);
+                let (first, other) = ([g0, o0, h0, c0, s0], [g1, o1, h1, c1, s1]);
+                match op.directions {
+                    1 => run(0, first),
+                    _ => {
+                        rayon::join(|| run(0, first), || run(1, other));
+                    }
+                }
+            })
+    }
+
     fn written(&self) -> [Extent; 6] {
         let op = &self.forward;
         let gates = Extents::new(op).gates;

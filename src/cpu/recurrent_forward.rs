@@ -5,12 +5,14 @@ use crate::config::{Cell, GruReset};
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::lstm_gates::{LstmRow, OUTPUT, PLAIN_ROW};
 use crate::cpu::matrix_product::{View, matrix_product};
-use crate::cpu::memory::Extent;
+use crate::cpu::memory::{Extent, Memory};
 use crate::cpu::parallel::{Lane, for_lanes};
+use crate::cpu::plain::{self, Kind, LayerPanels, PanelSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     Extents, Layer, StepRows, check, most_rows, of_directions, recurrent_slots, state_extents,
 };
+use crate::cpu::tile::{ForwardRows, Rows};
 use crate::error::Result;
 use crate::ops::{RandomPurpose, Recurrence};
 
@@ -34,7 +36,14 @@ impl Run for Recurrence {
         elements(&[self.directions, most_rows(self), scratch_width(self)])
     }
 
+    fn panels(&self) -> Option<PanelSource> {
+        PanelSource::new(self, false)
+    }
+
     fn run(&self, context: Context<'_>) -> Result<()> {
+        if let (Some(kind), Some(panels)) = (plain::kind(self), context.panels) {
+            return run_plain(self, kind, panels, context.memory);
+        }
         let packed = context.memory.read(self.weights)?;
         let gates = Extents::new(self).gates;
         let [h, input, mask, c, second] = state_extents(self);
@@ -67,6 +76,31 @@ impl Run for Recurrence {
             }
         })
     }
+}
+
+/// A cell that is served the fast way.
+fn run_plain(op: &Recurrence, kind: Kind, panels: &LayerPanels, memory: &Memory) -> Result<()> {
+    let units = op.hidden * op.layout.slots;
+    let [h, _, _, c, _] = state_extents(op);
+    let gates = Extent::new(op.gates, Extents::new(op).gates);
+    memory.write_parts([gates, h, c], |parts| {
+        let [gates, h, c] = parts.map(|values| of_directions(values, op.directions));
+        let run = |direction, gates, h, c| {
+            let rows = ForwardRows {
+                gates: Rows::new(gates, units),
+                h: Rows::new(h, op.hidden),
+                c: Rows::new(c, op.hidden),
+            };
+            plain::forward(op, (kind, direction), panels, rows);
+        };
+        let ([g0, g1], [h0, h1], [c0, c1]) = (gates, h, c);
+        match op.directions {
+            1 => run(0, g0, h0, c0),
+            _ => {
+                rayon::join(|| run(0, g0, h0, c0), || run(1, g1, h1, c1));
+            }
+        }
+    })
 }
 
 /// Scratch elements of a running sequence: with a normalisation two rows of gates and one of the cell.

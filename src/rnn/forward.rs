@@ -396,6 +396,7 @@ impl Network {
             weights: layer.packed,
             layout: layer.layout,
             mode: self.options.mode,
+            keeps_gates: self.options.gradients == Some(GradientMode::Save),
         }
     }
 

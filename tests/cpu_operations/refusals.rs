@@ -150,6 +150,7 @@ fn recurrence(builder: wgpu_rnn::RnnConfigBuilder) -> (Harness, Recurrence) {
         weights,
         layout,
         mode: Mode::Evaluation,
+        keeps_gates: true,
     };
     (harness, operation)
 }

@@ -1,0 +1,134 @@
+//! Weights in panels: the layout in which a product with few rows is fastest, and that product.
+//!
+//! A panel holds the columns that one thread computes at a time, `V` vectors of them, term by term, so that the product reads
+//! it from one end to the other. What the vectors of a panel are is the caller's choice: for the forward the gates of a
+//! vector of units, so that the gates' sums come out ready for the cell's arithmetic.
+
+use pulp::Simd;
+
+use crate::cpu::simd::lanes;
+
+/// Several panels of one matrix.
+#[derive(Debug, Default)]
+pub(super) struct Panels {
+    vectors: usize,
+    terms: usize,
+    values: Vec<f32>,
+}
+
+impl Panels {
+    /// Room for `panels` panels of `terms` terms and `vectors` vectors.
+    pub(super) fn new(panels: usize, terms: usize, vectors: usize) -> Self {
+        Self {
+            vectors,
+            terms,
+            values: vec![0.0; panels * terms * vectors * lanes()],
+        }
+    }
+
+    /// Sets every element to `value(term, vector, column)`, where `column` counts the elements of a vector over all panels.
+    pub(super) fn fill(&mut self, value: impl Fn(usize, usize, usize) -> f32) {
+        let (lanes, vectors) = (lanes(), self.vectors);
+        let panel_len = self.terms * vectors * lanes;
+        if panel_len == 0 {
+            return;
+        }
+        for (panel, values) in self.values.chunks_exact_mut(panel_len).enumerate() {
+            for (at, target) in values.iter_mut().enumerate() {
+                let (row, lane) = (at / lanes, at % lanes);
+                *target = value(row / vectors, row % vectors, panel * lanes + lane);
+            }
+        }
+    }
+
+    /// Panel number `panel`, vector by vector.
+    #[inline(always)]
+    pub(super) fn panel<S: Simd>(&self, panel: usize) -> &[S::f32s] {
+        let len = self.terms * self.vectors;
+        &S::as_simd_f32s(&self.values).0[panel * len..(panel + 1) * len]
+    }
+
+    /// Elements.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+/// `sums[r] + rows[r] * panel` for `R` rows at a time. Each element's sum goes from the first term to the last, however many
+/// rows there are.
+#[inline(always)]
+pub(super) fn product<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    panel: &[S::f32s],
+    rows: [&[f32]; R],
+    mut sums: [[S::f32s; V]; R],
+) -> [[S::f32s; V]; R] {
+    let terms = panel.as_chunks::<V>().0;
+    // Plain loops: closures over arrays are not always inlined into the vectorised function.
+    let mut inputs: [&[f32]; R] = [&[]; R];
+    for r in 0..R {
+        inputs[r] = &rows[r][..terms.len()];
+    }
+    for (term, weights) in terms.iter().enumerate() {
+        let mut input = [simd.splat_f32s(0.0); R];
+        for r in 0..R {
+            input[r] = simd.splat_f32s(inputs[r][term]);
+        }
+        // Vector by vector, so that a weight is in a register for as long as all rows need it and no longer.
+        for v in 0..V {
+            let weight = weights[v];
+            for r in 0..R {
+                sums[r][v] = simd.mul_add_e_f32s(weight, input[r], sums[r][v]);
+            }
+        }
+    }
+    sums
+}
+
+/// Calls `$work::<R>(first row)` for all `$rows` rows, a few at a time: as many as the registers hold sums for.
+macro_rules! for_row_groups {
+    ($simd:ty, $rows:expr, $first:ident, $size:ident => $work:expr) => {{
+        let rows: usize = $rows;
+        let mut $first = 0;
+        while $first < rows {
+            let most = if <$simd as pulp::Simd>::REGISTER_COUNT > 16 {
+                6
+            } else {
+                3
+            };
+            match (rows - $first).min(most) {
+                1 => {
+                    const $size: usize = 1;
+                    $work;
+                    $first += 1;
+                }
+                2 => {
+                    const $size: usize = 2;
+                    $work;
+                    $first += 2;
+                }
+                3 => {
+                    const $size: usize = 3;
+                    $work;
+                    $first += 3;
+                }
+                4 => {
+                    const $size: usize = 4;
+                    $work;
+                    $first += 4;
+                }
+                5 => {
+                    const $size: usize = 5;
+                    $work;
+                    $first += 5;
+                }
+                _ => {
+                    const $size: usize = 6;
+                    $work;
+                    $first += 6;
+                }
+            }
+        }
+    }};
+}
+pub(super) use for_row_groups;

@@ -1,0 +1,257 @@
+//! Tiles of sequences: what lets a thread take some sequences of a layer through all timesteps without waiting for the
+//! others.
+//!
+//! The rows of a timestep lie side by side, so a tile's rows are scattered over a tensor, which slices cannot lend to several
+//! threads. [`Rows`] lends them by index; the tiles of a direction have no sequence in common and a row belongs to one
+//! sequence, so no two threads ever reach the same row.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::cpu::recurrence::StepRows;
+use crate::ops::Recurrence;
+
+/// A tensor of rows that are lent by index; absent tensors have rows without elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    start: *mut f32,
+    len: usize,
+    width: usize,
+    tensor: PhantomData<&'a mut [f32]>,
+}
+
+#[expect(
+    unsafe_code,
+    reason = "see the module: tiles share out the rows of a tensor"
+)]
+// SAFETY: a `Rows` is a `&mut [f32]`, which may go to another thread.
+unsafe impl Send for Rows<'_> {}
+#[expect(
+    unsafe_code,
+    reason = "see the module: tiles share out the rows of a tensor"
+)]
+// SAFETY: elements are reached only through `lend`, whose callers see to it that no row is lent twice at a time.
+unsafe impl Sync for Rows<'_> {}
+
+impl<'a> Rows<'a> {
+    /// Rows of `width` elements; of none if the tensor is absent.
+    pub(super) fn new(values: &'a mut [f32], width: usize) -> Self {
+        Self {
+            start: values.as_mut_ptr(),
+            len: values.len(),
+            width: if values.is_empty() { 0 } else { width },
+            tensor: PhantomData,
+        }
+    }
+
+    /// Some rows.
+    ///
+    /// # Safety
+    /// As long as the result lives, none of these rows may be lent again.
+    #[expect(
+        unsafe_code,
+        reason = "see the module: tiles share out the rows of a tensor"
+    )]
+    unsafe fn lend<'b>(&self, rows: Range<usize>) -> &'b mut [f32]
+    where
+        'a: 'b,
+    {
+        let range = rows.start * self.width..rows.end * self.width;
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "elements {range:?} of {}",
+            self.len
+        );
+        // SAFETY: the range lies within the slice, as just asserted; nobody else has these rows, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// What the forward of one direction works on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ForwardRows<'a> {
+    /// `[gate rows, hidden, slots]`
+    pub(super) gates: Rows<'a>,
+    /// `[batch + tokens, state]`
+    pub(super) h: Rows<'a>,
+    /// `[batch + tokens, hidden]`, or absent.
+    pub(super) c: Rows<'a>,
+}
+
+/// What the backward of one direction changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BackwardRows<'a> {
+    /// `[gate rows, hidden, slots]`
+    pub(super) gates: Rows<'a>,
+    /// `[batch, state]`: gradient of the running states.
+    pub(super) d_h: Rows<'a>,
+    /// `[batch, hidden]`, or absent.
+    pub(super) d_c: Rows<'a>,
+    /// `[batch, ...]`: scratch space.
+    pub(super) products: Rows<'a>,
+}
+
+/// Some sequences of one direction, neighbours in sorted order, and their rows of `T`.
+#[derive(Debug)]
+pub(super) struct Tile<'a, T> {
+    op: &'a Recurrence,
+    sequences: Range<usize>,
+    tensors: T,
+}
+
+/// A tile's rows of one timestep, one for each of its sequences that still run.
+#[derive(Debug)]
+pub(super) struct ForwardStep<'a> {
+    pub(super) count: usize,
+    pub(super) gates: &'a mut [f32],
+    pub(super) h_previous: &'a [f32],
+    pub(super) h: &'a mut [f32],
+    pub(super) c_previous: &'a [f32],
+    pub(super) c: &'a mut [f32],
+}
+
+/// Likewise for the backward; state rows are given by their numbers, for they are only read.
+#[derive(Debug)]
+pub(super) struct BackwardStep<'a> {
+    pub(super) count: usize,
+    /// Row of the batch of the first sequence.
+    pub(super) row: usize,
+    /// State rows of the first sequence before and after the step.
+    pub(super) previous: usize,
+    pub(super) next: usize,
+    pub(super) gates: &'a mut [f32],
+    pub(super) d_h: &'a mut [f32],
+    pub(super) d_c: &'a mut [f32],
+    pub(super) products: &'a mut [f32],
+}
+
+impl<'a, T: Copy + Send + Sync> Tile<'a, T> {
+    /// Shares out all sequences that run in the operation's steps in tiles of up to `size` sequences, and lets the pool's
+    /// threads `work` on them. What a tile computes does not depend on the sizes.
+    pub(super) fn for_all(
+        op: &'a Recurrence,
+        tensors: T,
+        size: usize,
+        work: &(impl Fn(Self) + Sync),
+    ) {
+        let running = super::recurrence::most_rows(op);
+        split(op, tensors, 0..running, size.max(1), work);
+    }
+
+    /// Steps of the operation.
+    pub(super) fn steps(&self) -> Range<usize> {
+        self.op.steps.clone()
+    }
+
+    /// The places of the sequences that run at `step`, if any do.
+    fn rows(&self, step: usize) -> Option<StepRows> {
+        let mut rows = StepRows::new(self.op, step);
+        let first = self.sequences.start;
+        rows.count = rows.count.min(self.sequences.end).checked_sub(first)?;
+        for place in [
+            &mut rows.first,
+            &mut rows.gates,
+            &mut rows.previous,
+            &mut rows.next,
+        ] {
+            *place += first;
+        }
+        (rows.count > 0).then_some(rows)
+    }
+}
+
+fn split<'a, T: Copy + Send + Sync>(
+    op: &'a Recurrence,
+    tensors: T,
+    sequences: Range<usize>,
+    size: usize,
+    work: &(impl Fn(Tile<'a, T>) + Sync),
+) {
+    if sequences.is_empty() {
+        return;
+    }
+    if sequences.len() <= size {
+        return work(Tile {
+            op,
+            sequences,
+            tensors,
+        });
+    }
+    let half = (sequences.len() / 2).next_multiple_of(size);
+    let middle = sequences.start + half.min(sequences.len() - 1);
+    rayon::join(
+        || split(op, tensors, sequences.start..middle, size, work),
+        || split(op, tensors, middle..sequences.end, size, work),
+    );
+}
+
+impl Tile<'_, ForwardRows<'_>> {
+    /// The tile's rows of a step; nothing once all its sequences have ended.
+    #[expect(
+        unsafe_code,
+        reason = "see the module: tiles share out the rows of a tensor"
+    )]
+    pub(super) fn step(&mut self, step: usize) -> Option<ForwardStep<'_>> {
+        let rows = self.rows(step)?;
+        let ForwardRows { gates, h, c } = self.tensors;
+        let at = |first: usize| first..first + rows.count;
+        // SAFETY: the rows belong to this tile's sequences, which no other tile has (`split` makes the tiles); the rows before
+        // and after a step are different ones; and as long as the result lives this tile is borrowed.
+        let [gates, h_previous, h, c_previous, c] = unsafe {
+            [
+                gates.lend(at(rows.gates)),
+                h.lend(at(rows.previous)),
+                h.lend(at(rows.next)),
+                c.lend(at(rows.previous)),
+                c.lend(at(rows.next)),
+            ]
+        };
+        Some(ForwardStep {
+            count: rows.count,
+            gates,
+            h_previous,
+            h,
+            c_previous,
+            c,
+        })
+    }
+}
+
+impl Tile<'_, BackwardRows<'_>> {
+    /// The tile's rows of a step; nothing where all its sequences have ended.
+    #[expect(
+        unsafe_code,
+        reason = "see the module: tiles share out the rows of a tensor"
+    )]
+    pub(super) fn step(&mut self, step: usize) -> Option<BackwardStep<'_>> {
+        let rows = self.rows(step)?;
+        let BackwardRows {
+            gates,
+            d_h,
+            d_c,
+            products,
+        } = self.tensors;
+        let first = self.sequences.start;
+        let at = |first: usize| first..first + rows.count;
+        // SAFETY: the rows belong to this tile's sequences, which no other tile has (`split` makes the tiles), and as long as
+        // the result lives this tile is borrowed.
+        let [gates, d_h, d_c, products] = unsafe {
+            [
+                gates.lend(at(rows.gates)),
+                d_h.lend(at(first)),
+                d_c.lend(at(first)),
+                products.lend(at(first)),
+            ]
+        };
+        Some(BackwardStep {
+            count: rows.count,
+            row: rows.first,
+            previous: rows.previous,
+            next: rows.next,
+            gates,
+            d_h,
+            d_c,
+            products,
+        })
+    }
+}
