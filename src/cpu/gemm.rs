@@ -2,6 +2,8 @@
 
 use crate::cpu::access::{Accesses, matrix};
 use crate::cpu::matrix_product::{View, matrix_product};
+use crate::cpu::packed_gemm::{MatrixSource, Operands};
+use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::plan::{Context, Run};
 use crate::error::{Error, Result};
 use crate::ops::{Gemm, RowMap};
@@ -41,11 +43,30 @@ impl Run for Gemm {
         }
     }
 
+    fn panels(&self) -> Option<PanelSource> {
+        MatrixSource::new(self).map(PanelSource::Matrix)
+    }
+
     fn run(&self, context: Context<'_>) -> Result<()> {
         let a = context.memory.part(self.a.region)?;
         let b = context.memory.part(self.b.region)?;
         let bias = context.memory.optional(self.bias)?;
         let mut c = context.memory.write(self.c.region.buffer)?;
+        if let Some(panels) = context.matrix_panels() {
+            let rows = match self.map {
+                Some(RowMap::GatherM(table)) => Some(context.words(table, self.m)),
+                _ => None,
+            };
+            let operands = Operands {
+                op: self,
+                a: &a,
+                rows,
+                panels,
+                bias: bias.as_ref().map(|bias| &bias[..self.n]),
+            };
+            operands.multiply(&mut c[self.c.region.offset..]);
+            return Ok(());
+        }
         let mut product = Product {
             op: self,
             a: &a,

@@ -12,7 +12,8 @@
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
 //! | `parallel` | splitting rows over threads |
 //! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
-//! | `panel_cache` | their weights, packed once for each version |
+//! | `packed_gemm` | matrix products with weights |
+//! | `panel_cache` | weights in panels, packed once for each version |
 //! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
 //! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
 //! | the others | one operation each, named as in [`crate::ops`] |
@@ -34,6 +35,7 @@ mod matrix_product;
 mod mean_squared_error;
 mod memory;
 mod merge_directions;
+mod packed_gemm;
 mod panel_cache;
 mod panels;
 mod parallel;

@@ -1,11 +1,74 @@
-//! The panels of a plan's layers: filled when first wanted and again when the weights have changed.
+//! The panels of a plan's weights: filled when first wanted and again when the weights have changed.
 
 use crate::cpu::memory::Memory;
-use crate::cpu::plain::{LayerPanels, PanelSource};
+use crate::cpu::packed_gemm::MatrixSource;
+use crate::cpu::panels::Panels;
+use crate::cpu::plain::{LayerPanels, LayerSource};
 use crate::error::Result;
-use crate::ops::{BufferId, Role};
+use crate::ops::BufferId;
 
-/// The panels of all layers of a plan.
+/// What an operation wants to have in panels. The weights lie in a buffer of the plan's own
+/// ([`Role::Packed`](crate::ops::Role)), which nobody else can change.
+#[derive(Debug, Clone)]
+pub(super) enum PanelSource {
+    /// The recurrent weights of a layer.
+    Layer(LayerSource),
+    /// The weights of a matrix product.
+    Matrix(MatrixSource),
+}
+
+impl PanelSource {
+    /// The buffer of the weights.
+    pub(super) fn weights(&self) -> BufferId {
+        match self {
+            Self::Layer(source) => source.weights(),
+            Self::Matrix(source) => source.weights(),
+        }
+    }
+
+    /// Takes on what another source wants too, if the panels of both are the same.
+    fn merge(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Layer(own), Self::Layer(other)) => own.merge(other),
+            (Self::Matrix(own), Self::Matrix(other)) => own == other,
+            _ => false,
+        }
+    }
+}
+
+/// The panels of a source.
+#[derive(Debug)]
+pub(super) enum PackedPanels {
+    Layer(LayerPanels),
+    Matrix(Panels),
+}
+
+impl PackedPanels {
+    fn new(source: &PanelSource) -> Self {
+        match source {
+            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(source)),
+            PanelSource::Matrix(source) => Self::Matrix(source.panels()),
+        }
+    }
+
+    fn fill(&mut self, source: &PanelSource, weights: &[f32]) {
+        match (self, source) {
+            (Self::Layer(panels), PanelSource::Layer(source)) => panels.fill(source, weights),
+            (Self::Matrix(panels), PanelSource::Matrix(source)) => source.fill(panels, weights),
+            // `new` makes the panels of the source's own kind.
+            _ => {}
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Layer(panels) => panels.len(),
+            Self::Matrix(panels) => panels.len(),
+        }
+    }
+}
+
+/// The panels of all weights of a plan.
 #[derive(Debug, Default)]
 pub(super) struct PanelCache {
     entries: Vec<Entry>,
@@ -14,28 +77,22 @@ pub(super) struct PanelCache {
 #[derive(Debug)]
 struct Entry {
     source: PanelSource,
-    panels: Option<LayerPanels>,
+    /// From the first use on.
+    panels: Option<PackedPanels>,
     fresh: bool,
-    /// A caller's buffer may change at any time.
-    lasting: bool,
 }
 
 impl PanelCache {
-    /// The place of an operation's panels; operations of one layer share theirs.
-    pub(super) fn place(&mut self, source: PanelSource, role: Role) -> usize {
-        let known = self
-            .entries
-            .iter()
-            .position(|entry| entry.source.is_same(&source));
+    /// The place of an operation's panels; those of the same weights are shared.
+    pub(super) fn place(&mut self, source: PanelSource) -> usize {
+        let known = (self.entries.iter_mut()).position(|entry| entry.source.merge(&source));
         if let Some(place) = known {
-            self.entries[place].source.backward |= source.backward;
             return place;
         }
         self.entries.push(Entry {
             source,
             panels: None,
             fresh: false,
-            lasting: !role.is_bindable(),
         });
         self.entries.len() - 1
     }
@@ -43,7 +100,7 @@ impl PanelCache {
     /// Allocates all panels, once all places are known.
     pub(super) fn allocate(&mut self) {
         for entry in &mut self.entries {
-            entry.panels = Some(LayerPanels::new(&entry.source));
+            entry.panels = Some(PackedPanels::new(&entry.source));
         }
     }
 
@@ -56,17 +113,14 @@ impl PanelCache {
 
     /// Whether any panels are made of a buffer.
     pub(super) fn are_of(&self, buffer: BufferId) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.source.weights() == buffer)
+        let mut sources = self.entries.iter().map(|entry| &entry.source);
+        sources.any(|source| source.weights() == buffer)
     }
 
     /// The panels at `place`, filled from the weights as they are now.
-    pub(super) fn get(&mut self, place: usize, memory: &Memory) -> Result<Option<&LayerPanels>> {
+    pub(super) fn get(&mut self, place: usize, memory: &Memory) -> Result<Option<&PackedPanels>> {
         let entry = &mut self.entries[place];
-        if let Some(panels) = &mut entry.panels
-            && !(entry.fresh && entry.lasting)
-        {
+        if let (Some(panels), false) = (&mut entry.panels, entry.fresh) {
             panels.fill(&entry.source, &memory.read(entry.source.weights())?);
             entry.fresh = true;
         }
@@ -79,6 +133,6 @@ impl PanelCache {
             .entries
             .iter()
             .filter_map(|entry| entry.panels.as_ref());
-        panels.map(LayerPanels::len).sum()
+        panels.map(PackedPanels::len).sum()
     }
 }

@@ -8,6 +8,17 @@ use pulp::Simd;
 
 use crate::cpu::simd::lanes;
 
+/// Terms of a panel that stay in the nearest cache while many rows pass: 16 KiB of four 8-lane vectors each.
+pub(super) const TERMS: usize = 128;
+
+/// Elements of the weights, `stride` apart, that become a vector of a panel; the lanes beyond `len` are zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneRun {
+    pub(super) start: usize,
+    pub(super) stride: usize,
+    pub(super) len: usize,
+}
+
 /// Several panels of one matrix.
 #[derive(Debug, Default)]
 pub(super) struct Panels {
@@ -26,17 +37,22 @@ impl Panels {
         }
     }
 
-    /// Sets every element to `value(term, vector, column)`, where `column` counts the elements of a vector over all panels.
-    pub(super) fn fill(&mut self, value: impl Fn(usize, usize, usize) -> f32) {
+    /// Fills every vector from the run of `source` that `run(panel, term, vector)` names.
+    pub(super) fn fill(&mut self, source: &[f32], run: impl Fn(usize, usize, usize) -> LaneRun) {
         let (lanes, vectors) = (lanes(), self.vectors);
         let panel_len = self.terms * vectors * lanes;
         if panel_len == 0 {
             return;
         }
         for (panel, values) in self.values.chunks_exact_mut(panel_len).enumerate() {
-            for (at, target) in values.iter_mut().enumerate() {
-                let (row, lane) = (at / lanes, at % lanes);
-                *target = value(row / vectors, row % vectors, panel * lanes + lane);
+            for (index, vector) in values.chunks_exact_mut(lanes).enumerate() {
+                let run = run(panel, index / vectors, index % vectors);
+                for (lane, value) in vector.iter_mut().enumerate() {
+                    *value = match lane < run.len {
+                        true => source[run.start + lane * run.stride],
+                        false => 0.0,
+                    };
+                }
             }
         }
     }

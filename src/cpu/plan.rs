@@ -3,11 +3,12 @@
 use crate::cpu::Threads;
 use crate::cpu::access::Accesses;
 use crate::cpu::memory::{Memory, aliases, zeros};
-use crate::cpu::panel_cache::PanelCache;
-use crate::cpu::plain::{LayerPanels, PanelSource};
+use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
+use crate::cpu::panels::Panels;
+use crate::cpu::plain::LayerPanels;
 use crate::device::{DeviceBuffer, Plan};
 use crate::error::Result;
-use crate::ops::{BufferId, Operation, Program, Section, TableOffset};
+use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
 
 /// An operation on the CPU.
 pub(super) trait Run {
@@ -37,10 +38,26 @@ pub(super) struct Context<'a> {
     /// At least as much as the operation asked for, of any content.
     pub(super) scratch: &'a mut [f32],
     /// What the operation asked for.
-    pub(super) panels: Option<&'a LayerPanels>,
+    pub(super) panels: Option<&'a PackedPanels>,
 }
 
 impl<'a> Context<'a> {
+    /// The panels of a layer, if the operation asked for such.
+    pub(super) fn layer_panels(&self) -> Option<&'a LayerPanels> {
+        match self.panels {
+            Some(PackedPanels::Layer(panels)) => Some(panels),
+            _ => None,
+        }
+    }
+
+    /// The panels of a matrix, if the operation asked for such.
+    pub(super) fn matrix_panels(&self) -> Option<&'a Panels> {
+        match self.panels {
+            Some(PackedPanels::Matrix(panels)) => Some(panels),
+            _ => None,
+        }
+    }
+
     /// `len` words of the table.
     pub(super) fn words(&self, table: TableOffset, len: usize) -> &'a [u32] {
         &self.words[table.0..table.0 + len]
@@ -106,10 +123,11 @@ impl CpuPlan {
                 operation.accesses(&mut accesses)?;
                 let writes = accesses.finish()?;
                 scratch = scratch.max(operation.scratch());
-                let place = operation.panels().map(|source| {
-                    let role = program.buffers()[source.weights().0].role;
-                    panels.place(source, role)
-                });
+                let weights = |source: &PanelSource| {
+                    program.buffers()[source.weights().0].role == Role::Packed
+                };
+                let place = operation.panels().filter(weights);
+                let place = place.map(|source| panels.place(source));
                 uses.push(PanelUse { place, writes });
             }
         }

@@ -12,8 +12,9 @@ use crate::cpu::access::{Accesses, elements};
 use crate::cpu::layer_norm_rows_backward::normalisation_gradient;
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::memory::Extent;
+use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::parallel::{Lane, for_lanes};
-use crate::cpu::plain::{self, Given, Kind, LayerPanels, PanelSource};
+use crate::cpu::plain::{self, Given, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     Extents, Layer, StepRows, check, check_vectors, most_rows, of_directions, other_input,
@@ -75,7 +76,7 @@ impl Run for RecurrentBackward {
     }
 
     fn panels(&self) -> Option<PanelSource> {
-        PanelSource::new(&self.forward, true)
+        LayerSource::new(&self.forward, true).map(PanelSource::Layer)
     }
 
     fn scratch(&self) -> usize {
@@ -88,7 +89,7 @@ impl Run for RecurrentBackward {
 
     fn run(&self, context: Context<'_>) -> Result<()> {
         let op = &self.forward;
-        if let (Some(kind), Some(panels)) = (plain::kind(op), context.panels) {
+        if let (Some(kind), Some(panels)) = (plain::kind(op), context.layer_panels()) {
             return self.run_plain(kind, panels, context);
         }
         let packed = context.memory.read(op.weights)?;

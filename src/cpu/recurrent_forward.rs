@@ -6,8 +6,9 @@ use crate::cpu::access::{Accesses, elements};
 use crate::cpu::lstm_gates::{LstmRow, OUTPUT, PLAIN_ROW};
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::memory::{Extent, Memory};
+use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::parallel::{Lane, for_lanes};
-use crate::cpu::plain::{self, Kind, LayerPanels, PanelSource};
+use crate::cpu::plain::{self, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     Extents, Layer, StepRows, check, most_rows, of_directions, recurrent_slots, state_extents,
@@ -37,11 +38,11 @@ impl Run for Recurrence {
     }
 
     fn panels(&self) -> Option<PanelSource> {
-        PanelSource::new(self, false)
+        LayerSource::new(self, false).map(PanelSource::Layer)
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {
-        if let (Some(kind), Some(panels)) = (plain::kind(self), context.panels) {
+        if let (Some(kind), Some(panels)) = (plain::kind(self), context.layer_panels()) {
             return run_plain(self, kind, panels, context.memory);
         }
         let packed = context.memory.read(self.weights)?;

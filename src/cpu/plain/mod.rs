@@ -19,7 +19,7 @@ mod weights;
 
 pub(super) use backward::{Given, backward, scratch_width};
 pub(super) use forward::forward;
-pub(super) use weights::{LayerPanels, PanelSource};
+pub(super) use weights::{LayerPanels, LayerSource};
 
 use crate::config::{Activation, Activations, Cell, CellSpec, Clip, GruReset, GruUpdate};
 use crate::cpu::access::elements;

@@ -2,7 +2,7 @@
 
 use super::cells::PlainCell;
 use super::{Kind, with_cell};
-use crate::cpu::panels::Panels;
+use crate::cpu::panels::{LaneRun, Panels};
 use crate::cpu::simd::lanes;
 use crate::ops::{BufferId, Recurrence};
 
@@ -11,14 +11,14 @@ pub(super) const BACKWARD_VECTORS: usize = 4;
 
 /// Where a layer's panels come from.
 #[derive(Debug, Clone)]
-pub(in crate::cpu) struct PanelSource {
+pub(in crate::cpu) struct LayerSource {
     op: Recurrence,
     kind: Kind,
     /// Whether there is a backward.
-    pub(in crate::cpu) backward: bool,
+    backward: bool,
 }
 
-impl PanelSource {
+impl LayerSource {
     /// The source of an operation's panels, if it is one that wants some.
     pub(in crate::cpu) fn new(op: &Recurrence, backward: bool) -> Option<Self> {
         let kind = super::kind(op)?;
@@ -34,13 +34,15 @@ impl PanelSource {
         self.op.weights
     }
 
-    /// Whether the panels of both are the same.
-    pub(in crate::cpu) fn is_same(&self, other: &Self) -> bool {
+    /// Takes on what another source wants too, if both are of the same layer.
+    pub(in crate::cpu) fn merge(&mut self, other: &Self) -> bool {
         let key = |source: &Self| {
             let op = &source.op;
             (op.weights, source.kind, op.hidden, op.directions, op.layout)
         };
-        key(self) == key(other)
+        let same = key(self) == key(other);
+        self.backward |= same && other.backward;
+        same
     }
 }
 
@@ -55,7 +57,7 @@ pub(in crate::cpu) struct LayerPanels {
 
 impl LayerPanels {
     /// Room for a layer's panels.
-    pub(in crate::cpu) fn new(source: &PanelSource) -> Self {
+    pub(in crate::cpu) fn new(source: &LayerSource) -> Self {
         let (op, kind) = (&source.op, source.kind);
         let backward = if source.backward { op.directions } else { 0 };
         let forward = |_| with_cell!(kind, op, 0, cell => forward_panels(cell, op.hidden));
@@ -72,7 +74,7 @@ impl LayerPanels {
     }
 
     /// Fills them from the packed weights of all directions.
-    pub(in crate::cpu) fn fill(&mut self, source: &PanelSource, packed: &[f32]) {
+    pub(in crate::cpu) fn fill(&mut self, source: &LayerSource, packed: &[f32]) {
         let (op, kind) = (&source.op, source.kind);
         let weights =
             |direction: usize| &packed[direction * op.layout.len() + op.layout.recurrent..];
@@ -105,25 +107,21 @@ fn forward_panels<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> Panels
     Panels::new(hidden.div_ceil(lanes()), hidden, V)
 }
 
-/// The weight from state `input` to product `v` of `unit`; zero for what is beyond the hidden units.
-fn weight<C: PlainCell<V>, const V: usize>(
-    hidden: usize,
-    weights: &[f32],
-    [input, unit, v]: [usize; 3],
-) -> f32 {
-    match input < hidden && unit < hidden {
-        true => weights[(input * hidden + unit) * C::UNIT + C::PRODUCTS[v]],
-        false => 0.0,
-    }
-}
-
 fn fill_forward<C: PlainCell<V>, const V: usize>(
     _: C,
     hidden: usize,
     weights: &[f32],
     panels: &mut Panels,
 ) {
-    panels.fill(|input, v, unit| weight::<C, V>(hidden, weights, [input, unit, v]));
+    let lanes = lanes();
+    panels.fill(weights, |panel, input, v| {
+        let unit = panel * lanes;
+        LaneRun {
+            start: (input * hidden + unit) * C::UNIT + C::PRODUCTS[v],
+            stride: C::UNIT,
+            len: hidden - unit,
+        }
+    });
 }
 
 fn fill_backward<C: PlainCell<V>, const V: usize>(
@@ -133,11 +131,18 @@ fn fill_backward<C: PlainCell<V>, const V: usize>(
     panels: &mut Panels,
 ) {
     let lanes = lanes();
-    panels.fill(|term, vector, column| {
-        let (panel, lane) = (column / lanes, column % lanes);
-        let input = (panel * BACKWARD_VECTORS + vector) * lanes + lane;
+    panels.fill(weights, |panel, term, vector| {
+        let input = (panel * BACKWARD_VECTORS + vector) * lanes;
         let (block, within) = (term / (V * lanes), term % (V * lanes));
         let unit = block * lanes + within % lanes;
-        weight::<C, V>(hidden, weights, [input, unit, within / lanes])
+        LaneRun {
+            start: (input * hidden + unit) * C::UNIT + C::PRODUCTS[within / lanes],
+            stride: hidden * C::UNIT,
+            len: if unit < hidden {
+                hidden.saturating_sub(input)
+            } else {
+                0
+            },
+        }
     });
 }

@@ -1,0 +1,184 @@
+//! [`Gemm`] with weights: they are packed into panels once for each version, and rows are multiplied where they lie, straight
+//! through the table if there is one.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product};
+use crate::cpu::simd::{lanes, load, store};
+use crate::ops::{BufferId, Gemm, Matrix, RowMap};
+
+/// Vectors of columns that are computed together.
+const VECTORS: usize = 4;
+/// Fewer multiplications than this are done by one thread.
+const WORTH_SPLITTING: usize = 1 << 17;
+
+/// A matrix of weights, `[terms, columns]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MatrixSource {
+    matrix: Matrix,
+    terms: usize,
+    columns: usize,
+}
+
+impl MatrixSource {
+    /// The weights of an operation that is served here: rows of `a` and `c` are contiguous and each can be taken by itself.
+    pub(super) fn new(op: &Gemm) -> Option<Self> {
+        let contiguous = op.a.strides[1] == 1 && op.c.strides[1] == 1 && op.c.strides[0] >= op.n;
+        let by_rows = matches!(op.map, None | Some(RowMap::GatherM(_)));
+        let wide = op.n >= 8 && op.k > 0 && op.m > 0;
+        (contiguous && by_rows && wide).then_some(Self {
+            matrix: op.b,
+            terms: op.k,
+            columns: op.n,
+        })
+    }
+
+    /// The buffer of the weights.
+    pub(super) fn weights(&self) -> BufferId {
+        self.matrix.region.buffer
+    }
+
+    /// Room for the panels.
+    pub(super) fn panels(&self) -> Panels {
+        let panels = self.columns.div_ceil(VECTORS * lanes());
+        Panels::new(panels, self.terms, VECTORS)
+    }
+
+    /// Fills them.
+    pub(super) fn fill(&self, panels: &mut Panels, weights: &[f32]) {
+        let (lanes, [row, column]) = (lanes(), self.matrix.strides);
+        panels.fill(weights, |panel, term, vector| {
+            let first = (panel * VECTORS + vector) * lanes;
+            LaneRun {
+                start: self.matrix.region.offset + term * row + first * column,
+                stride: column,
+                len: self.columns.saturating_sub(first),
+            }
+        });
+    }
+}
+
+/// The operands of a product.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub(super) op: &'a Gemm,
+    pub(super) a: &'a [f32],
+    /// Rows of `a`, if they are gathered.
+    pub(super) rows: Option<&'a [u32]>,
+    pub(super) panels: &'a Panels,
+    pub(super) bias: Option<&'a [f32]>,
+}
+
+impl Operands<'_> {
+    /// Computes all rows of `c`; threads share out the rows.
+    pub(super) fn multiply(&self, c: &mut [f32]) {
+        let (op, stride) = (self.op, self.op.c.strides[0]);
+        // The last row may end before the next would begin.
+        let c = &mut c[..(op.m - 1) * stride + op.n];
+        let work = op.m.saturating_mul(op.n).saturating_mul(op.k);
+        if work <= WORTH_SPLITTING {
+            return self.sweep(0, c);
+        }
+        let rows = op.m.div_ceil(4 * rayon::current_num_threads()).clamp(6, 96);
+        c.par_chunks_mut(rows * stride)
+            .enumerate()
+            .for_each(|(piece, c)| self.sweep(piece * rows, c));
+    }
+
+    /// Computes the rows of a piece of `c` that begins with row `first`.
+    fn sweep(&self, first: usize, c: &mut [f32]) {
+        let count = c.len().div_ceil(self.op.c.strides[0]);
+        Arch::new().dispatch(Sweep {
+            operands: *self,
+            first,
+            count,
+            c,
+        });
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        let row = self.rows.map_or(row, |rows| rows[row] as usize);
+        &self.a[row * self.op.a.strides[0]..][..self.op.k]
+    }
+}
+
+/// Some rows.
+struct Sweep<'a> {
+    operands: Operands<'a>,
+    first: usize,
+    count: usize,
+    c: &'a mut [f32],
+}
+
+impl WithSimd for Sweep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let op = self.operands.op;
+        // A block of a panel's terms stays in the nearest cache while all rows pass.
+        for block in (0..op.k).step_by(TERMS) {
+            let terms = block..op.k.min(block + TERMS);
+            for panel in 0..op.n.div_ceil(VECTORS * S::F32_LANES) {
+                let whole = self.operands.panels.panel::<S>(panel);
+                let columns = Columns {
+                    simd,
+                    panel: &whole[terms.start * VECTORS..terms.end * VECTORS],
+                    terms: terms.clone(),
+                    first: panel * VECTORS * S::F32_LANES,
+                };
+                for_row_groups!(S, self.count, row, R => columns.compute::<R>(&mut self, row));
+            }
+        }
+    }
+}
+
+/// Some columns and terms.
+struct Columns<'a, S: Simd> {
+    simd: S,
+    panel: &'a [S::f32s],
+    terms: std::ops::Range<usize>,
+    first: usize,
+}
+
+impl<S: Simd> Columns<'_, S> {
+    /// Adds these terms to `R` rows from `row` on.
+    #[inline(always)]
+    fn compute<const R: usize>(&self, sweep: &mut Sweep<'_>, row: usize) {
+        let simd = self.simd;
+        let operands = &sweep.operands;
+        let op = operands.op;
+        let mut inputs: [&[f32]; R] = [&[]; R];
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
+        for r in 0..R {
+            inputs[r] = &operands.row(sweep.first + row + r)[self.terms.clone()];
+            for (v, sum) in sums[r].iter_mut().enumerate() {
+                let columns = self.columns(op.n, v);
+                let c = (row + r) * op.c.strides[0];
+                let before = &sweep.c[c + columns.start..c + columns.end];
+                if self.terms.start > 0 || op.accumulate {
+                    *sum = load(simd, before);
+                }
+                if let (0, Some(bias)) = (self.terms.start, operands.bias) {
+                    *sum = simd.add_f32s(*sum, load(simd, &bias[columns]));
+                }
+            }
+        }
+        let sums = product(simd, self.panel, inputs, sums);
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, &sum) in sums.iter().enumerate() {
+                let columns = self.columns(op.n, v);
+                let c = (row + r) * op.c.strides[0];
+                store(simd, &mut sweep.c[c + columns.start..c + columns.end], sum);
+            }
+        }
+    }
+
+    /// The columns of vector `v`; none beyond the last.
+    #[inline(always)]
+    fn columns(&self, n: usize, v: usize) -> std::ops::Range<usize> {
+        let start = n.min(self.first + v * S::F32_LANES);
+        start..n.min(start + S::F32_LANES)
+    }
+}
