@@ -1,6 +1,6 @@
 //! [`Gemm`] on the CPU. Rows that go through the table are copied block by block into the plan's scratch space.
 
-use crate::cpu::access::{Accesses, matrix};
+use crate::cpu::access::{Accesses, elements, matrix};
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::packed_gemm::{MatrixSource, Operands};
 use crate::cpu::panel_cache::PanelSource;
@@ -41,6 +41,10 @@ impl Run for Gemm {
             Some(RowMap::GatherK(_)) => block(self.k, self.m),
             Some(RowMap::ScatterM(_)) => block(self.m, self.n),
         }
+    }
+
+    fn multiplications(&self) -> usize {
+        elements(&[self.m, self.n, self.k])
     }
 
     fn panels(&self) -> Option<PanelSource> {

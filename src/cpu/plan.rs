@@ -10,6 +10,10 @@ use crate::device::{DeviceBuffer, Plan};
 use crate::error::Result;
 use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
 
+/// A section of fewer multiplications than this is done by the thread that asks for it: handing it to the pool and waiting
+/// would take longer.
+const WORTH_WAKING: usize = 1 << 18;
+
 /// An operation on the CPU.
 pub(super) trait Run {
     /// Names everything that [`run`](Self::run) touches.
@@ -17,6 +21,11 @@ pub(super) trait Run {
 
     /// Elements of scratch space that it needs.
     fn scratch(&self) -> usize {
+        0
+    }
+
+    /// Multiplications of its matrix products.
+    fn multiplications(&self) -> usize {
         0
     }
 
@@ -95,6 +104,8 @@ pub struct CpuPlan {
     panels: PanelCache,
     /// For each section's operations.
     uses: [Vec<PanelUse>; 4],
+    /// Multiplications of each section.
+    multiplications: [usize; 4],
     seed: u64,
 }
 
@@ -115,7 +126,7 @@ impl CpuPlan {
     ) -> Result<Self> {
         let aliases = aliases(&program, external)?;
         let (mut scratch, mut panels) = (0, PanelCache::default());
-        let mut uses: [Vec<PanelUse>; 4] = Default::default();
+        let (mut uses, mut multiplications) = (<[Vec<PanelUse>; 4]>::default(), [0; 4]);
         for (section, uses) in Section::ALL.into_iter().zip(&mut uses) {
             for operation in program.section(section) {
                 let operation = implementation(operation);
@@ -123,6 +134,8 @@ impl CpuPlan {
                 operation.accesses(&mut accesses)?;
                 let writes = accesses.finish()?;
                 scratch = scratch.max(operation.scratch());
+                let total: &mut usize = &mut multiplications[section as usize];
+                *total = total.saturating_add(operation.multiplications());
                 let weights = |source: &PanelSource| {
                     program.buffers()[source.weights().0].role == Role::Packed
                 };
@@ -143,6 +156,7 @@ impl CpuPlan {
             scratch: zeros("scratch", scratch)?,
             panels,
             uses,
+            multiplications,
             // A program may bring a seed of its own in its table.
             seed: words.first().map_or(0, |&low| u64::from(low))
                 | words.get(1).map_or(0, |&high| u64::from(high) << 32),
@@ -192,6 +206,9 @@ impl Plan for CpuPlan {
     fn run(&mut self, section: Section) -> Result<()> {
         if self.program.section(section).is_empty() {
             return Ok(());
+        }
+        if self.multiplications[section as usize] <= WORTH_WAKING {
+            return self.interpret(section);
         }
         let threads = self.threads.clone();
         threads.run(|| self.interpret(section))

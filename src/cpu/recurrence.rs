@@ -280,6 +280,14 @@ impl StepRows {
     }
 }
 
+/// Multiplications of the recurrent products.
+pub(super) fn multiplications(op: &Recurrence) -> usize {
+    let offsets = op.offsets.offsets();
+    let rows = offsets[op.steps.end] - offsets[op.steps.start];
+    let of_row = elements(&[op.state, op.hidden, op.layout.slots]);
+    elements(&[of_row, rows, op.directions])
+}
+
 /// Sequences that run at the first step of the operation; later ones have no more.
 pub(super) fn most_rows(op: &Recurrence) -> usize {
     match op.steps.is_empty() {

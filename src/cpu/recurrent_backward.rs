@@ -17,7 +17,7 @@ use crate::cpu::parallel::{Lane, for_lanes};
 use crate::cpu::plain::{self, Given, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
-    Extents, Layer, StepRows, check, check_vectors, most_rows, of_directions, other_input,
+    self, Extents, Layer, StepRows, check, check_vectors, most_rows, of_directions, other_input,
     recurrent_slots,
 };
 use crate::cpu::recurrent_forward::{CANDIDATE_SLOT, part, row, unit_slots};
@@ -73,6 +73,10 @@ impl Run for RecurrentBackward {
             check_vectors(op)?;
         }
         accesses.write_optional(self.vectors(), gradients.vectors)
+    }
+
+    fn multiplications(&self) -> usize {
+        recurrence::multiplications(&self.forward)
     }
 
     fn panels(&self) -> Option<PanelSource> {

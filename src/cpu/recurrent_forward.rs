@@ -11,7 +11,7 @@ use crate::cpu::parallel::{Lane, for_lanes};
 use crate::cpu::plain::{self, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
-    Extents, Layer, StepRows, check, most_rows, of_directions, recurrent_slots, state_extents,
+    self, Extents, Layer, StepRows, check, most_rows, of_directions, recurrent_slots, state_extents,
 };
 use crate::cpu::tile::{ForwardRows, Rows};
 use crate::error::Result;
@@ -35,6 +35,10 @@ impl Run for Recurrence {
 
     fn scratch(&self) -> usize {
         elements(&[self.directions, most_rows(self), scratch_width(self)])
+    }
+
+    fn multiplications(&self) -> usize {
+        recurrence::multiplications(self)
     }
 
     fn panels(&self) -> Option<PanelSource> {

@@ -1,13 +1,15 @@
 //! The backward of a tile: in each step, last first, the gradients of all units, then what comes back through the recurrent
 //! products.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
 use super::forward::{load_gates, store_gates};
 use super::weights::{BACKWARD_VECTORS, product_width};
 use super::{Kind, LayerPanels, tile_size, with_cell};
-use crate::cpu::panels::{Panels, for_row_groups, product};
+use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
 use crate::cpu::simd::{load, store};
 use crate::cpu::tile::{BackwardRows, BackwardStep, Tile};
 use crate::ops::Recurrence;
@@ -84,15 +86,19 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
                     units.compute(&mut step, row, first);
                 }
             }
-            for panel in 0..hidden.div_ceil(BACKWARD_VECTORS * S::F32_LANES) {
-                let columns = Columns {
-                    simd,
-                    panel: self.panels.panel::<S>(panel),
-                    hidden,
-                    width,
-                    first: panel * BACKWARD_VECTORS * S::F32_LANES,
-                };
-                for_row_groups!(S, step.count, row, R => columns.compute::<R>(&mut step, row));
+            // A block of a panel's terms stays in the nearest cache while all rows pass.
+            for block in (0..width).step_by(TERMS) {
+                for panel in 0..hidden.div_ceil(BACKWARD_VECTORS * S::F32_LANES) {
+                    let columns = Columns {
+                        simd,
+                        panel: self.panels.panel::<S>(panel),
+                        terms: block..width.min(block + TERMS),
+                        hidden,
+                        width,
+                        first: panel * BACKWARD_VECTORS * S::F32_LANES,
+                    };
+                    for_row_groups!(S, step.count, row, R => columns.compute::<R>(&mut step, row));
+                }
             }
         }
     }
@@ -151,25 +157,28 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
 struct Columns<'a, S: Simd> {
     simd: S,
     panel: &'a [S::f32s],
+    terms: Range<usize>,
     hidden: usize,
     width: usize,
     first: usize,
 }
 
 impl<S: Simd> Columns<'_, S> {
-    /// Adds the products of `R` sequences from `row` on.
+    /// Adds these terms for `R` sequences from `row` on.
     #[inline(always)]
     fn compute<const R: usize>(&self, step: &mut BackwardStep<'_>, row: usize) {
         let simd = self.simd;
         let mut sums = [[simd.splat_f32s(0.0); BACKWARD_VECTORS]; R];
         let mut inputs: [&[f32]; R] = [&[]; R];
         for r in 0..R {
-            inputs[r] = &step.products[(row + r) * self.width..][..self.width];
+            inputs[r] = &step.products[(row + r) * self.width..][self.terms.clone()];
             for (v, sum) in sums[r].iter_mut().enumerate() {
                 *sum = load(simd, &step.d_h[self.range(row + r, v)]);
             }
         }
-        let sums = product(simd, self.panel, inputs, sums);
+        let panel =
+            &self.panel[self.terms.start * BACKWARD_VECTORS..self.terms.end * BACKWARD_VECTORS];
+        let sums = product(simd, panel, inputs, sums);
         for (r, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 store(simd, &mut step.d_h[self.range(row + r, v)], sum);
@@ -179,7 +188,7 @@ impl<S: Simd> Columns<'_, S> {
 
     /// Vector `v` of a row; empty beyond the last unit.
     #[inline(always)]
-    fn range(&self, row: usize, v: usize) -> std::ops::Range<usize> {
+    fn range(&self, row: usize, v: usize) -> Range<usize> {
         let start = self.hidden.min(self.first + v * S::F32_LANES);
         let end = self.hidden.min(start + S::F32_LANES);
         row * self.hidden + start..row * self.hidden + end

@@ -1,10 +1,12 @@
 //! The forward of a tile.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
-use super::{Kind, LayerPanels, tile_size, with_cell};
-use crate::cpu::panels::{Panels, for_row_groups, product};
+use super::{Kind, LayerPanels, MOST_ROWS, tile_size, with_cell};
+use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
 use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
 use crate::cpu::tile::{ForwardRows, ForwardStep, Tile};
 use crate::ops::Recurrence;
@@ -42,6 +44,7 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut partial = [[simd.splat_f32s(0.0); V]; MOST_ROWS];
         for step in self.tile.steps() {
             let Some(mut step) = self.tile.step(step) else {
                 // Sequences are sorted: later steps have none of this tile's either.
@@ -56,7 +59,13 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
                     first: panel * S::F32_LANES,
                     keep: self.keep,
                 };
-                for_row_groups!(S, step.count, row, R => units.compute::<R>(&mut step, row));
+                // A block of a panel's terms stays in the nearest cache while all rows pass.
+                for block in (0..self.hidden).step_by(TERMS) {
+                    let terms = block..self.hidden.min(block + TERMS);
+                    for_row_groups!(S, step.count, row, R => {
+                        units.compute::<R>(&mut step, row, terms.clone(), &mut partial);
+                    });
+                }
             }
         }
     }
@@ -73,22 +82,39 @@ struct Units<'a, S: Simd, C, const V: usize> {
 }
 
 impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
-    /// Computes the units of `R` sequences from `row` on.
+    /// Adds some terms to the sums of `R` sequences from `row` on; with the last terms goes on to the states.
     #[inline(always)]
-    fn compute<const R: usize>(&self, step: &mut ForwardStep<'_>, row: usize) {
+    fn compute<const R: usize>(
+        &self,
+        step: &mut ForwardStep<'_>,
+        row: usize,
+        terms: Range<usize>,
+        partial: &mut [[S::f32s; V]; MOST_ROWS],
+    ) {
         let (simd, hidden) = (self.simd, self.hidden);
         let zero = simd.splat_f32s(0.0);
+        let (is_first, is_last) = (terms.start == 0, terms.end == hidden);
         let mut slots = [[zero; SLOTS]; R];
         let mut sums = [[zero; V]; R];
         let mut inputs: [&[f32]; R] = [&[]; R];
         for r in 0..R {
-            inputs[r] = &step.h_previous[(row + r) * hidden..][..hidden];
-            slots[r] = load_gates::<S, C, V>(simd, self.gates(step.gates, row + r));
+            inputs[r] = &step.h_previous[(row + r) * hidden..][terms.clone()];
+            if is_first || is_last {
+                slots[r] = load_gates::<S, C, V>(simd, &step.gates[self.gates(row + r)]);
+            }
             for v in 0..V {
-                sums[r][v] = slots[r][C::PRODUCTS[v]];
+                sums[r][v] = match is_first {
+                    true => slots[r][C::PRODUCTS[v]],
+                    false => partial[row + r][v],
+                };
             }
         }
-        let sums = product(simd, self.panel, inputs, sums);
+        let panel = &self.panel[terms.start * V..terms.end * V];
+        let sums = product(simd, panel, inputs, sums);
+        if !is_last {
+            partial[row..row + R].copy_from_slice(&sums);
+            return;
+        }
         for r in 0..R {
             let units = self.units(row + r);
             let old = State {
@@ -104,7 +130,7 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
                 store(simd, c, result.new.c);
             }
             if self.keep {
-                let gates = self.gates_range(row + r);
+                let gates = self.gates(row + r);
                 store_gates::<S, C, V>(simd, &mut step.gates[gates], result.kept);
             }
         }
@@ -112,20 +138,16 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
 
     /// These units of a row of states.
     #[inline(always)]
-    fn units(&self, row: usize) -> std::ops::Range<usize> {
+    fn units(&self, row: usize) -> Range<usize> {
         let start = row * self.hidden;
         start + self.first..start + self.hidden.min(self.first + S::F32_LANES)
     }
 
+    /// Their slots in a row of gates.
     #[inline(always)]
-    fn gates_range(&self, row: usize) -> std::ops::Range<usize> {
+    fn gates(&self, row: usize) -> Range<usize> {
         let units = self.units(row);
         units.start * C::UNIT..units.end * C::UNIT
-    }
-
-    #[inline(always)]
-    fn gates<'g>(&self, gates: &'g [f32], row: usize) -> &'g [f32] {
-        &gates[self.gates_range(row)]
     }
 }
 

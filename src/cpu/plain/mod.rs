@@ -97,6 +97,9 @@ fn gru(op: &Recurrence) -> Gru {
     }
 }
 
+/// The largest tile.
+const MOST_ROWS: usize = 48;
+
 /// Sequences of a tile: enough tiles to keep the threads busy until the end, but each large enough to use a weight several
 /// times while it is in a near cache; with weights that only a far cache holds, as large as the threads allow.
 fn tile_size(op: &Recurrence) -> usize {
@@ -106,9 +109,11 @@ fn tile_size(op: &Recurrence) -> usize {
     let offsets = op.offsets.offsets();
     let rows = offsets[op.steps.end] - offsets[op.steps.start];
     if weights.saturating_mul(rows) <= SMALL_WORK {
-        return op.batch;
+        return op.batch.min(MOST_ROWS);
     }
     let tiles_a_thread = if weights > NEAR_CACHE { 1 } else { 2 };
     let tiles = rayon::current_num_threads() * tiles_a_thread;
-    (op.batch * op.directions).div_ceil(tiles).clamp(6, 48)
+    (op.batch * op.directions)
+        .div_ceil(tiles)
+        .clamp(6, MOST_ROWS)
 }
