@@ -396,6 +396,8 @@ fn large_layers_match_the_reference() {
     for (name, builder) in [
         ("elman", RnnConfig::elman(9, 130)),
         ("lstm", RnnConfig::lstm(9, 65)),
+        ("lstm, long sums", RnnConfig::lstm(150, 137)),
+        ("gru, long sums", RnnConfig::gru(150, 133)),
         (
             "lstm norm",
             RnnConfig::lstm(9, 65).layer_norm(LayerNormKind::PerGate, 1e-3),

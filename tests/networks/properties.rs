@@ -43,7 +43,7 @@ fn modes() -> impl Strategy<Value = GradientMode> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn cpu_agrees_with_the_reference(problem in problems(), mode in modes()) {
         agree(&problem, 0, mode)?;
