@@ -1,6 +1,8 @@
 //! Operations that sum: compared with `f64` loops to within (terms + 2) roundings of the sum of magnitudes, which bounds any
 //! order of summation.
 
+use wgpu_rnn::Device;
+use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::ops::*;
 
 use super::support::*;
@@ -14,8 +16,10 @@ enum Map {
     ScatterM,
 }
 
-fn gemm_case(values: &mut Values, [m, n, k]: [usize; 3], map: Map, flags: [bool; 3]) {
-    let [transposed, with_bias, accumulate] = flags;
+/// One product; `flags` are whether `a` is transposed, whether there is a bias, whether it is added to `c`, and whether `b`
+/// is a matrix of weights, which the device may keep in a layout of its own.
+fn gemm_case(values: &mut Values, [m, n, k]: [usize; 3], map: Map, flags: [bool; 4]) {
+    let [transposed, with_bias, accumulate, weights] = flags;
     // The table is a permutation over a few rows more than it has.
     let mapped = if map == Map::GatherK { k } else { m };
     let all = mapped + 3;
@@ -35,7 +39,9 @@ fn gemm_case(values: &mut Values, [m, n, k]: [usize; 3], map: Map, flags: [bool;
     let (a, b) = (values.vec(3 + a_rows * a_columns), values.vec(k * n + 1));
     let (bias, c) = (values.vec(n), values.vec(2 + c_rows * (n + 1)));
     let mut harness = Harness::new();
-    let [ia, ib, ibias, ic] = [&a, &b, &bias, &c].map(|content| harness.buffer(content));
+    let [ia, ibias, ic] = [&a, &bias, &c].map(|content| harness.buffer(content));
+    let role = if weights { Role::Packed } else { Role::Input };
+    let ib = harness.buffer_of(&b, role);
     let offset = harness.program.table(&table);
     let a_matrix = match transposed {
         false => Matrix::rows(Region::from(ia).at(3), a_columns),
@@ -89,11 +95,12 @@ fn gemm_of_every_kind_and_shape() {
         [65, 33, 70],
         [300, 12, 7],
         [9, 12, 600],
+        [50, 40, 300],
     ];
     for shape in shapes {
         for map in [Map::None, Map::GatherM, Map::GatherK, Map::ScatterM] {
-            for flags in 0..8 {
-                let flags = [flags & 1 > 0, flags & 2 > 0, flags & 4 > 0];
+            for flags in 0..16 {
+                let flags = [1, 2, 4, 8].map(|bit| flags & bit > 0);
                 if shape[2] > 0 || !flags[2] {
                     gemm_case(&mut values, shape, map, flags);
                 }
@@ -101,7 +108,71 @@ fn gemm_of_every_kind_and_shape() {
         }
     }
     // Large enough for several threads.
-    gemm_case(&mut values, [400, 160, 130], Map::None, [true, true, false]);
+    for weights in [false, true] {
+        let flags = [!weights, true, false, weights];
+        gemm_case(&mut values, [400, 160, 130], Map::None, flags);
+    }
+}
+
+/// Weights that the device keeps in a layout of its own are packed again after they were written.
+#[test]
+fn new_weights_are_used_at_once() {
+    let (m, n, k) = (4, 16, 3);
+    let mut harness = Harness::new();
+    let a = harness.buffer(&vec![1.0; m * k]);
+    let source = harness.buffer(&vec![2.0; k * n]);
+    let b = harness.buffer_of(&vec![0.0; k * n], Role::Packed);
+    let c = harness.buffer(&vec![0.0; m * n]);
+    let mut program = harness.program.clone();
+    let copy = CopyJob {
+        source: 0,
+        target: 0,
+        size: [k, n],
+        source_strides: [n, 1],
+        target_strides: [n, 1],
+    };
+    let copies = StridedCopies {
+        source,
+        target: b,
+        jobs: vec![copy],
+        accumulate: false,
+    };
+    let product = Gemm {
+        a: Matrix::rows(Region::from(a), k),
+        b: Matrix::rows(Region::from(b), n),
+        c: Matrix::rows(Region::from(c), n),
+        m,
+        n,
+        k,
+        map: None,
+        bias: None,
+        accumulate: false,
+    };
+    program.push(Section::Prepare, copies);
+    program.push(Section::Forward, product);
+    let mut plan = CpuDevice::with_threads(1)
+        .unwrap()
+        .load(program, &[])
+        .unwrap();
+    plan.write(a, &vec![1.0; m * k]).unwrap();
+    let mut result = |write: Option<(BufferId, f32)>, prepare: bool| {
+        if let Some((buffer, value)) = write {
+            plan.write(buffer, &vec![value; k * n]).unwrap();
+        }
+        if prepare {
+            plan.run(Section::Prepare).unwrap();
+        }
+        plan.run(Section::Forward).unwrap();
+        let mut values = vec![0.0; m * n];
+        plan.read(c, &mut values).unwrap();
+        assert!(values.iter().all(|value| *value == values[0]));
+        values[0]
+    };
+    assert_eq!(result(None, false), 0.0);
+    assert_eq!(result(Some((source, 2.0)), true), 6.0);
+    assert_eq!(result(Some((source, 5.0)), false), 6.0, "not packed yet");
+    assert_eq!(result(None, true), 15.0);
+    assert_eq!(result(Some((b, 1.0)), false), 3.0, "written by the host");
 }
 
 #[test]
