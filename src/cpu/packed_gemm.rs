@@ -5,7 +5,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product};
-use crate::cpu::simd::{lanes, load, store};
+use crate::cpu::simd::{lanes, load_all, store_all};
 use crate::ops::{BufferId, Gemm, Matrix, RowMap};
 
 /// Vectors of columns that are computed together.
@@ -153,32 +153,26 @@ impl<S: Simd> Columns<'_, S> {
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
         for r in 0..R {
             inputs[r] = &operands.row(sweep.first + row + r)[self.terms.clone()];
-            for (v, sum) in sums[r].iter_mut().enumerate() {
-                let columns = self.columns(op.n, v);
-                let c = (row + r) * op.c.strides[0];
-                let before = &sweep.c[c + columns.start..c + columns.end];
-                if self.terms.start > 0 || op.accumulate {
-                    *sum = load(simd, before);
-                }
-                if let (0, Some(bias)) = (self.terms.start, operands.bias) {
-                    *sum = simd.add_f32s(*sum, load(simd, &bias[columns]));
+            if self.terms.start > 0 || op.accumulate {
+                sums[r] = load_all(simd, &sweep.c[self.columns(op, row + r)]);
+            }
+            if let (0, Some(bias)) = (self.terms.start, operands.bias) {
+                let bias: [S::f32s; VECTORS] = load_all(simd, &bias[self.columns(op, 0)]);
+                for v in 0..VECTORS {
+                    sums[r][v] = simd.add_f32s(sums[r][v], bias[v]);
                 }
             }
         }
         let sums = product(simd, self.panel, inputs, sums);
-        for (r, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                let columns = self.columns(op.n, v);
-                let c = (row + r) * op.c.strides[0];
-                store(simd, &mut sweep.c[c + columns.start..c + columns.end], sum);
-            }
+        for (r, sums) in sums.into_iter().enumerate() {
+            store_all(simd, &mut sweep.c[self.columns(op, row + r)], sums);
         }
     }
 
-    /// The columns of vector `v`; none beyond the last.
+    /// These columns of a row of `c`.
     #[inline(always)]
-    fn columns(&self, n: usize, v: usize) -> std::ops::Range<usize> {
-        let start = n.min(self.first + v * S::F32_LANES);
-        start..n.min(start + S::F32_LANES)
+    fn columns(&self, op: &Gemm, row: usize) -> std::ops::Range<usize> {
+        let start = row * op.c.strides[0];
+        start + self.first..start + op.n.min(self.first + VECTORS * S::F32_LANES)
     }
 }

@@ -8,8 +8,8 @@ use pulp::Simd;
 
 use crate::cpu::simd::lanes;
 
-/// Terms of a panel that stay in the nearest cache while many rows pass: 16 KiB of four 8-lane vectors each.
-pub(super) const TERMS: usize = 128;
+/// Terms of a panel that stay in a near cache while many rows pass: 64 KiB of four 8-lane vectors each.
+pub(super) const TERMS: usize = 512;
 
 /// Elements of the weights, `stride` apart, that become a vector of a panel; the lanes beyond `len` are zero.
 #[derive(Debug, Clone, Copy)]

@@ -84,6 +84,35 @@ pub(super) fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
     }
 }
 
+/// Several vectors from consecutive elements; those that are not there are zero.
+#[inline(always)]
+pub(super) fn load_all<S: Simd, const V: usize>(simd: S, values: &[f32]) -> [S::f32s; V] {
+    if let Some(whole) = S::as_simd_f32s(values).0.first_chunk() {
+        return *whole;
+    }
+    let mut vectors = [simd.splat_f32s(0.0); V];
+    for (vector, values) in vectors.iter_mut().zip(values.chunks(S::F32_LANES)) {
+        *vector = load(simd, values);
+    }
+    vectors
+}
+
+/// Stores as many elements of several vectors as there is room for.
+#[inline(always)]
+pub(super) fn store_all<S: Simd, const V: usize>(
+    simd: S,
+    values: &mut [f32],
+    vectors: [S::f32s; V],
+) {
+    if let Some(whole) = S::as_mut_simd_f32s(values).0.first_chunk_mut() {
+        *whole = vectors;
+        return;
+    }
+    for (values, vector) in values.chunks_mut(S::F32_LANES).zip(vectors) {
+        store(simd, values, vector);
+    }
+}
+
 /// Stores as many elements as there is room for.
 #[inline(always)]
 pub(super) fn store<S: Simd>(simd: S, values: &mut [f32], vector: S::f32s) {

@@ -10,7 +10,7 @@ use super::forward::{load_gates, store_gates};
 use super::weights::{BACKWARD_VECTORS, product_width};
 use super::{Kind, LayerPanels, tile_size, with_cell};
 use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
-use crate::cpu::simd::{load, store};
+use crate::cpu::simd::{load, load_all, store, store_all};
 use crate::cpu::tile::{BackwardRows, BackwardStep, Tile};
 use crate::ops::Recurrence;
 
@@ -172,25 +172,22 @@ impl<S: Simd> Columns<'_, S> {
         let mut inputs: [&[f32]; R] = [&[]; R];
         for r in 0..R {
             inputs[r] = &step.products[(row + r) * self.width..][self.terms.clone()];
-            for (v, sum) in sums[r].iter_mut().enumerate() {
-                *sum = load(simd, &step.d_h[self.range(row + r, v)]);
-            }
+            sums[r] = load_all(simd, &step.d_h[self.range(row + r)]);
         }
         let panel =
             &self.panel[self.terms.start * BACKWARD_VECTORS..self.terms.end * BACKWARD_VECTORS];
         let sums = product(simd, panel, inputs, sums);
-        for (r, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                store(simd, &mut step.d_h[self.range(row + r, v)], sum);
-            }
+        for (r, sums) in sums.into_iter().enumerate() {
+            store_all(simd, &mut step.d_h[self.range(row + r)], sums);
         }
     }
 
-    /// Vector `v` of a row; empty beyond the last unit.
+    /// These columns of a row.
     #[inline(always)]
-    fn range(&self, row: usize, v: usize) -> Range<usize> {
-        let start = self.hidden.min(self.first + v * S::F32_LANES);
-        let end = self.hidden.min(start + S::F32_LANES);
-        row * self.hidden + start..row * self.hidden + end
+    fn range(&self, row: usize) -> Range<usize> {
+        let end = self
+            .hidden
+            .min(self.first + BACKWARD_VECTORS * S::F32_LANES);
+        row * self.hidden + self.first..row * self.hidden + end
     }
 }
