@@ -12,7 +12,7 @@ use crate::ops::BufferId;
 #[derive(Debug, Clone)]
 pub(super) enum PanelSource {
     /// The recurrent weights of a layer.
-    Layer(LayerSource),
+    Layer(Box<LayerSource>),
     /// The weights of a matrix product.
     Matrix(MatrixSource),
 }

@@ -80,7 +80,7 @@ impl Run for RecurrentBackward {
     }
 
     fn panels(&self) -> Option<PanelSource> {
-        LayerSource::new(&self.forward, true).map(PanelSource::Layer)
+        LayerSource::new(&self.forward, true).map(|source| PanelSource::Layer(Box::new(source)))
     }
 
     fn scratch(&self) -> usize {

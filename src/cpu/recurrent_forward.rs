@@ -42,7 +42,7 @@ impl Run for Recurrence {
     }
 
     fn panels(&self) -> Option<PanelSource> {
-        LayerSource::new(self, false).map(PanelSource::Layer)
+        LayerSource::new(self, false).map(|source| PanelSource::Layer(Box::new(source)))
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {
