@@ -1,0 +1,203 @@
+//! The standard workloads on the CPU and on every adapter: `cargo run --release --example workloads`.
+//!
+//! Each workload is checked against the reference before it is timed. Timed is what a user calls: packing ragged
+//! sequences and bringing them to the device, one or two sections of a plan, and waiting for the device. Of the outputs
+//! the last states are read, except in `W1` and `W2`, where all of the output is.
+//!
+//! `cargo run --release --example workloads -- --help` names the options.
+
+mod check;
+mod definition;
+mod measure;
+mod memory;
+mod options;
+mod planned;
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::ops::Role;
+use wgpu_rnn::rnn::GradientMode;
+use wgpu_rnn::{Device, Result};
+
+use definition::Workload;
+use measure::Times;
+use options::{DeviceChoice, Options};
+use planned::{Data, Planned};
+use report::Report;
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let options = Options::parse();
+    let result = options
+        .workloads()
+        .and_then(|workloads| run(&options, &workloads).map_err(|error| error.to_string()));
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("workloads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all went well.
+fn run(options: &Options, workloads: &[Workload]) -> Result<bool> {
+    let mut fine = true;
+    for (device, threads) in devices(options)? {
+        let report = Report::new(options.json, &device.name(), threads);
+        for workload in workloads {
+            match time(options, workload, &device, &report) {
+                Ok(well) => fine &= well,
+                Err(error) => {
+                    report.failed(workload, &error.to_string());
+                    fine = false;
+                }
+            }
+        }
+    }
+    Ok(fine)
+}
+
+/// The devices that are asked for, with the number of threads of each.
+fn devices(options: &Options) -> Result<Vec<(Arc<dyn Device>, usize)>> {
+    let mut devices: Vec<(Arc<dyn Device>, usize)> = Vec::new();
+    if options.device != DeviceChoice::Gpu {
+        let device = match options.threads {
+            Some(threads) => CpuDevice::with_threads(threads)?,
+            None => CpuDevice::new()?,
+        };
+        let threads = device.threads();
+        devices.push((Arc::new(device), threads));
+    }
+    if options.device != DeviceChoice::Cpu {
+        devices.extend(adapters(options)?.into_iter().map(|device| (device, 0)));
+    }
+    Ok(devices)
+}
+
+#[cfg(feature = "gpu")]
+fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
+    use wgpu_rnn::gpu::{GpuDevice, GpuOptions, list_adapters};
+    if options.device == DeviceChoice::Gpu {
+        let device = GpuDevice::request_blocking(&GpuOptions::new())?;
+        return Ok(vec![Arc::new(device)]);
+    }
+    let mut devices: Vec<Arc<dyn Device>> = Vec::new();
+    for adapter in pollster::block_on(list_adapters()) {
+        let info = adapter.get_info();
+        let request = GpuOptions::new()
+            .backends(info.backend.into())
+            .adapter(&info.name);
+        match GpuDevice::request_blocking(&request) {
+            Ok(device) if devices.iter().all(|other| other.name() != device.name()) => {
+                devices.push(Arc::new(device));
+            }
+            Ok(_) => {}
+            Err(error) => eprintln!("{}: {error}", info.name),
+        }
+    }
+    Ok(devices)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
+    if options.device == DeviceChoice::Gpu {
+        return Err(wgpu_rnn::Error::option(
+            "device",
+            "this build has no GPU device",
+        ));
+    }
+    Ok(Vec::new())
+}
+
+/// Checks and times a workload; whether the check passed.
+fn time(
+    options: &Options,
+    workload: &Workload,
+    device: &Arc<dyn Device>,
+    report: &Report,
+) -> Result<bool> {
+    let data = Data::new(workload)?;
+    let mode = workload.training.then(|| options.gradient_mode());
+    let difference = match workload.streams {
+        true => check::check_stream(&data, device)?,
+        false => check::check(workload, &data, device, mode)?,
+    };
+    report.checked(workload, &difference);
+    if !difference.is_fine() {
+        report.failed(
+            workload,
+            "differs from the reference by more than the tolerance",
+        );
+        return Ok(false);
+    }
+    if workload.streams {
+        let mut planned = Planned::new(device, &data, &workload.lengths, None)?;
+        let times = Times::of(options.seconds, || planned.step(&data.x[0]))?;
+        report.stream(workload, &times);
+        report_memory(workload, &planned, None, report);
+    } else if workload.forward {
+        pass(options, workload, (&data, None), device, report)?;
+    }
+    if workload.training {
+        pass(options, workload, (&data, mode), device, report)?;
+    }
+    Ok(true)
+}
+
+/// Times a pass, forward only or, with a mode, forward and backward.
+fn pass(
+    options: &Options,
+    workload: &Workload,
+    (data, mode): (&Data, Option<GradientMode>),
+    device: &Arc<dyn Device>,
+    report: &Report,
+) -> Result<()> {
+    let before = memory::reset_peak();
+    let mut planned = Planned::new(device, data, &workload.lengths, mode)?;
+    let (ragged, single) = (
+        workload.lengths.iter().min() != workload.lengths.iter().max(),
+        workload.lengths.len() == 1,
+    );
+    planned.write(&data.x)?;
+    if mode.is_some() {
+        planned.write_gradient(&data.d_y)?;
+    }
+    let times = Times::of(options.seconds, || {
+        if ragged || single {
+            planned.write(&data.x)?;
+        }
+        if ragged && mode.is_some() {
+            planned.write_gradient(&data.d_y)?;
+        }
+        planned.run(mode.is_some())?;
+        if single {
+            planned.read(planned.network.y)?;
+        }
+        Ok(())
+    })?;
+    report.pass(workload, mode.is_some(), &times);
+    report_memory(workload, &planned, before, report);
+    Ok(())
+}
+
+fn report_memory(workload: &Workload, planned: &Planned, before: Option<f64>, report: &Report) {
+    let mebibytes = |bytes: u64| Some(bytes as f64 / f64::from(1 << 20));
+    let program = planned.plan.program();
+    report.memory(
+        workload,
+        &[
+            ("parameter_mb", mebibytes(program.bytes(Role::External))),
+            ("activation_mb", mebibytes(program.bytes(Role::Activation))),
+            ("workspace_mb", mebibytes(program.bytes(Role::Workspace))),
+            ("plan_mb", mebibytes(planned.plan.bytes())),
+            ("rss_before_mb", before),
+            ("peak_rss_mb", before.and_then(|_| memory::peak())),
+        ],
+    );
+}

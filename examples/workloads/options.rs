@@ -1,0 +1,101 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use wgpu_rnn::rnn::GradientMode;
+
+use crate::definition::{Cell, Workload};
+
+/// Times the standard workloads, or one of your own sizes, after checking the answers against the reference.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "workloads")]
+pub(crate) struct Options {
+    /// Where to run
+    #[arg(long, value_enum, default_value_t = DeviceChoice::All)]
+    pub(crate) device: DeviceChoice,
+    /// Workloads to run, separated by commas, such as W1,W5
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// One JSON object a line and metric instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Threads of the CPU device; without it all cores
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Seconds that each timed loop may take
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Save states alone and recompute the gates in the backward
+    #[arg(long)]
+    pub(crate) recompute: bool,
+    /// A workload of your own instead of the standard ones: timesteps of each sequence
+    #[arg(long)]
+    pub(crate) time: Option<usize>,
+    /// Its sequences
+    #[arg(long, default_value_t = 64)]
+    pub(crate) batch: usize,
+    /// Its inputs
+    #[arg(long, default_value_t = 128)]
+    pub(crate) input: usize,
+    /// Its hidden units
+    #[arg(long, default_value_t = 128)]
+    pub(crate) hidden: usize,
+    /// Its layers
+    #[arg(long, default_value_t = 1)]
+    pub(crate) layers: usize,
+    /// Its cell
+    #[arg(long, value_enum, default_value_t = Cell::Lstm)]
+    pub(crate) cell: Cell,
+    /// Both directions
+    #[arg(long)]
+    pub(crate) both_directions: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    /// Every adapter, and the CPU
+    All,
+    /// The adapter that wgpu chooses (`WGPU_BACKEND` and `WGPU_ADAPTER_NAME` are honoured)
+    Gpu,
+    /// The CPU
+    Cpu,
+}
+
+impl Options {
+    /// The workloads that are asked for.
+    pub(crate) fn workloads(&self) -> Result<Vec<Workload>, String> {
+        if let Some(time) = self.time {
+            return Ok(vec![Workload {
+                name: "custom".to_owned(),
+                title: "sizes as given",
+                cell: self.cell,
+                layers: self.layers,
+                both_directions: self.both_directions,
+                input: self.input,
+                hidden: self.hidden,
+                lengths: vec![time; self.batch],
+                streams: false,
+                forward: true,
+                training: true,
+            }]);
+        }
+        let mut all = Workload::all();
+        for name in &self.only {
+            if !all.iter().any(|workload| &workload.name == name) {
+                let names: Vec<&str> = all.iter().map(|w| w.name.as_str()).collect();
+                return Err(format!(
+                    "no workload {name}; there are {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        all.retain(|workload| self.only.is_empty() || self.only.contains(&workload.name));
+        Ok(all)
+    }
+
+    pub(crate) fn gradient_mode(&self) -> GradientMode {
+        match self.recompute {
+            true => GradientMode::Recompute,
+            false => GradientMode::Save,
+        }
+    }
+}
