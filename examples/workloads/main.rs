@@ -13,6 +13,7 @@ mod memory;
 mod options;
 mod planned;
 mod report;
+mod sweep;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +33,18 @@ use report::Report;
 fn main() -> ExitCode {
     env_logger::init();
     let options = Options::parse();
+    if options.sweep {
+        let swept = sweep_targets(&options)
+            .map_err(Into::into)
+            .and_then(|targets| sweep::sweep(options.cell, &targets, &options.out));
+        return match swept {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("workloads: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let result = options
         .workloads()
         .and_then(|workloads| run(&options, &workloads).map_err(|error| error.to_string()));
@@ -78,6 +91,48 @@ fn devices(options: &Options) -> Result<Vec<(Arc<dyn Device>, usize)>> {
         devices.extend(adapters(options)?.into_iter().map(|device| (device, 0)));
     }
     Ok(devices)
+}
+
+/// The devices of a sweep: each adapter with either strategy.
+fn sweep_targets(options: &Options) -> Result<Vec<sweep::Target>> {
+    let mut targets = Vec::new();
+    for (device, threads) in devices(options)? {
+        if threads > 0 {
+            targets.push((device.name(), device));
+        } else {
+            targets.extend(by_strategy(device)?);
+        }
+    }
+    Ok(targets)
+}
+
+#[cfg(feature = "gpu")]
+fn by_strategy(device: Arc<dyn Device>) -> Result<Vec<sweep::Target>> {
+    use wgpu_rnn::gpu::{GpuDevice, GpuOptions, Strategy};
+    // A device's name begins with its adapter's.
+    let mut targets: Vec<sweep::Target> = Vec::new();
+    for adapter in pollster::block_on(wgpu_rnn::gpu::list_adapters()) {
+        let info = adapter.get_info();
+        for (name, strategy) in [
+            ("persistent", Strategy::Persistent),
+            ("by steps", Strategy::Step),
+        ] {
+            let request = GpuOptions::new()
+                .backends(info.backend.into())
+                .adapter(&info.name)
+                .strategy(strategy);
+            let forced = GpuDevice::request_blocking(&request)?;
+            if Device::name(&forced) == device.name() && targets.len() < 2 {
+                targets.push((format!("{} {name}", info.backend), Arc::new(forced)));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn by_strategy(_: Arc<dyn Device>) -> Result<Vec<sweep::Target>> {
+    Ok(Vec::new())
 }
 
 #[cfg(feature = "gpu")]

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Parser, ValueEnum};
 use wgpu_rnn::rnn::GradientMode;
 
@@ -27,6 +29,12 @@ pub(crate) struct Options {
     /// Save states alone and recompute the gates in the backward
     #[arg(long)]
     pub(crate) recompute: bool,
+    /// Sweep over length, batch and hidden units instead, with plots
+    #[arg(long)]
+    pub(crate) sweep: bool,
+    /// Where the plots go
+    #[arg(long, default_value = "out")]
+    pub(crate) out: PathBuf,
     /// A workload of your own instead of the standard ones: timesteps of each sequence
     #[arg(long)]
     pub(crate) time: Option<usize>,
