@@ -109,9 +109,15 @@ fn draw(path: &Path, axis: &str, lines: &[Line]) -> Result<(), Box<dyn Error>> {
         let high = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         low.min(high) / 1.3..high * 1.3
     };
+    // Room for the legend above the lines.
+    let with_room = |values: Vec<f64>| {
+        let shown = range(values);
+        let decades = (shown.end / shown.start).log10();
+        shown.start..shown.end * 10f64.powf(0.4 * decades)
+    };
     let (x, y) = (
         range(all.clone().map(|point| point.0).collect()),
-        range(all.map(|point| point.1).collect()),
+        with_room(all.map(|point| point.1).collect()),
     );
     let root = SVGBackend::new(path, (900, 560)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -135,7 +141,7 @@ fn draw(path: &Path, axis: &str, lines: &[Line]) -> Result<(), Box<dyn Error>> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;
