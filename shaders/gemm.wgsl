@@ -4,7 +4,8 @@
 // A workgroup of 256 invocations computes 64 x 64 elements, an invocation 4 x 4 of them in registers. Per round 16 terms
 // of the sum pass through workgroup memory: each invocation fetches one vec4 of `a` (four rows, one term) and one of `b`
 // (one term, four columns). Every element is summed by one invocation in the order of the terms: results are the same
-// from run to run.
+// from run to run. The groups of dimension z split the sum: each has its own result, and gemm_sum.wgsl adds these up in
+// their order.
 
 struct Params {
     a_offset: u32,
@@ -26,6 +27,9 @@ struct Params {
     bias: u32,
     has_bias: u32,
     accumulate: u32,
+    // Terms of a split, and from one split's result to the next.
+    terms: u32,
+    c_split: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -57,7 +61,7 @@ fn a_start(row: u32) -> u32 {
     return params.a_offset + source * params.a_row;
 }
 
-fn store(row: u32, column: u32, sums: vec4<f32>) {
+fn store(row: u32, column: u32, split: u32, sums: vec4<f32>) {
     if row >= params.m {
         return;
     }
@@ -65,7 +69,7 @@ fn store(row: u32, column: u32, sums: vec4<f32>) {
     if MAP == 3u {
         destination = table[params.map + row];
     }
-    let start = params.c_offset + destination * params.c_row;
+    let start = params.c_offset + split * params.c_split + destination * params.c_row;
     for (var lane = 0u; lane < 4u; lane++) {
         let j = column + lane;
         if j < params.n {
@@ -89,6 +93,8 @@ fn main(
 ) {
     let first_row = params.row_start + group.y * 64u;
     let first_column = group.x * 64u;
+    let k_start = params.k_start + group.z * params.terms;
+    let k_end = min(params.k_end, k_start + params.terms);
     let low = local % 16u;
     let high = local / 16u;
 
@@ -110,11 +116,11 @@ fn main(
     var sums1 = vec4<f32>();
     var sums2 = vec4<f32>();
     var sums3 = vec4<f32>();
-    for (var k = params.k_start; k < params.k_end; k += TERMS) {
+    for (var k = k_start; k < k_end; k += TERMS) {
         // Rows and columns beyond the edge repeat the last one and are not stored; terms beyond the end are zero.
         var a_values = vec4<f32>();
         let p = k + a_term;
-        if p < params.k_end {
+        if p < k_end {
             var column = p;
             if MAP == 2u {
                 column = table[params.map + p];
@@ -125,7 +131,7 @@ fn main(
         sh_a[a_term * PITCH + a_block] = a_values;
         var b_values = vec4<f32>();
         let q = k + b_term;
-        if q < params.k_end {
+        if q < k_end {
             let at = b_starts + q * params.b_row;
             b_values = vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
         }
@@ -146,8 +152,8 @@ fn main(
 
     let row = first_row + high * 4u;
     let column = first_column + low * 4u;
-    store(row, column, sums0);
-    store(row + 1u, column, sums1);
-    store(row + 2u, column, sums2);
-    store(row + 3u, column, sums3);
+    store(row, column, group.z, sums0);
+    store(row + 1u, column, group.z, sums1);
+    store(row + 2u, column, group.z, sums2);
+    store(row + 3u, column, group.z, sums3);
 }

@@ -19,8 +19,14 @@ fn parse(shader: &Shader) -> (Module, ModuleInfo) {
             error.emit_to_string(shader.source())
         )
     });
-    // No optional capability: what a browser validates.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    // No optional capability: what a browser validates. Only kernels that are chosen for a device with subgroups need them.
+    let capabilities = match shader.needs_subgroups() {
+        true => Capabilities::SUBGROUP,
+        false => Capabilities::empty(),
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .unwrap_or_else(|error| {
             panic!(

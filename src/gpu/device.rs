@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::adapter;
 use super::buffer::{self, BufferSlice};
 use super::context::{Context, Lost, lock, next_id};
-use super::options::GpuOptions;
+use super::options::{GpuOptions, LimitsChoice};
 use super::pipeline::PipelineCache;
 use super::plan::GpuPlan;
 use crate::device::{Device, DeviceBuffer, Plan, Storage};
@@ -15,6 +15,9 @@ use crate::ops::{BufferId, Program};
 
 /// Features that a caller's device must have: none.
 pub const REQUIRED_FEATURES: wgpu::Features = wgpu::Features::empty();
+
+/// Features that kernels use where a device has them, a caller's too: subgroups.
+pub const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::SUBGROUP;
 
 /// Multiply-adds of a submission on a software GL: some tenths of a second.
 const SOFTWARE_GL_BUDGET: u64 = 1 << 27;
@@ -40,10 +43,14 @@ impl GpuDevice {
     pub async fn request(options: &GpuOptions) -> Result<Self> {
         let adapter = adapter::choose(options).await?;
         let info = adapter.get_info();
+        let optional = match options.limits {
+            LimitsChoice::Adapter => OPTIONAL_FEATURES & adapter.features(),
+            LimitsChoice::Default => wgpu::Features::empty(),
+        };
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("wgpu-rnn"),
-                required_features: REQUIRED_FEATURES,
+                required_features: REQUIRED_FEATURES | optional,
                 required_limits: adapter::limits(&adapter, options.limits),
                 ..Default::default()
             })
@@ -69,7 +76,8 @@ impl GpuDevice {
     }
 
     /// Uses a device of the caller's, with at least [`REQUIRED_FEATURES`] and, for the largest networks,
-    /// [`required_limits`]. Of `options` the strategy, the submit budget and the checks count.
+    /// [`required_limits`]. Features of [`OPTIONAL_FEATURES`] that it has are used. Of `options` the strategy, the
+    /// submit budget, the checks and the use of subgroups count.
     ///
     /// The device-lost callback and the handler of uncaptured errors stay the caller's: forward a loss with
     /// [`mark_lost`](Self::mark_lost), else it is noticed at the next read.

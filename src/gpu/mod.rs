@@ -5,7 +5,7 @@
 //! only replays dispatches into command encoders: [`GpuPlan::run`](crate::device::Plan::run) submits them,
 //! [`GpuPlan::record`] writes them into an encoder of the caller's.
 //!
-//! Nothing beyond WebGPU's default limits and no optional feature is needed: see [`REQUIRED_FEATURES`] and
+//! Nothing beyond WebGPU's default limits and no optional feature is needed, subgroups are used where they are: see [`REQUIRED_FEATURES`] and
 //! [`required_limits`].
 
 mod adapter;
@@ -21,6 +21,6 @@ pub mod shader;
 
 pub use adapter::list_adapters;
 pub use buffer::BufferSlice;
-pub use device::{GpuDevice, REQUIRED_FEATURES, required_limits};
+pub use device::{GpuDevice, OPTIONAL_FEATURES, REQUIRED_FEATURES, required_limits};
 pub use options::{GpuOptions, LimitsChoice, Strategy};
 pub use plan::GpuPlan;

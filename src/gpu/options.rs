@@ -6,7 +6,7 @@ pub enum LimitsChoice {
     /// WebGPU's default limits (128 MiB bindings, 8 storage buffers, 16 KiB workgroup memory, 256 invocations), to see
     /// that a network runs everywhere.
     Default,
-    /// All that the adapter offers.
+    /// All that the adapter offers, subgroups included.
     #[default]
     Adapter,
 }
@@ -38,6 +38,7 @@ pub struct GpuOptions {
     pub(crate) strategy: Strategy,
     pub(crate) submit_budget: u64,
     pub(crate) checked: bool,
+    pub(crate) subgroups: bool,
 }
 
 impl Default for GpuOptions {
@@ -49,6 +50,7 @@ impl Default for GpuOptions {
             strategy: Strategy::default(),
             submit_budget: Self::DEFAULT_SUBMIT_BUDGET,
             checked: true,
+            subgroups: true,
         }
     }
 }
@@ -91,6 +93,12 @@ impl GpuOptions {
     /// system's watchdog. At least 1.
     pub fn submit_budget(mut self, multiply_adds: u64) -> Self {
         self.submit_budget = multiply_adds.max(1);
+        self
+    }
+
+    /// Whether to use subgroups where the adapter has them and [`LimitsChoice::Adapter`] asks for all of it; `true` at first.
+    pub fn subgroups(mut self, subgroups: bool) -> Self {
+        self.subgroups = subgroups;
         self
     }
 

@@ -135,6 +135,24 @@ impl<'a> Recorder<'a> {
         &self.context.options
     }
 
+    /// The smallest subgroup that the kernels with broadcasts may meet; `None` where they cannot run: they need eight lanes.
+    pub(crate) fn subgroup_size(&self) -> Option<usize> {
+        let smallest = self.context.info.subgroup_min_size as usize;
+        let usable = self.options().subgroups
+            && self
+                .context
+                .device
+                .features()
+                .contains(wgpu::Features::SUBGROUP);
+        (usable && smallest >= 8).then_some(smallest)
+    }
+
+    /// The threads that a software adapter computes with, as far as the system tells; `None` for a GPU.
+    pub(crate) fn software_threads(&self) -> Option<usize> {
+        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
+        (self.context.info.device_type == wgpu::DeviceType::Cpu).then(threads)
+    }
+
     /// Appends words to the plan's table, for a kernel's own lists.
     pub(crate) fn table(&mut self, words: &[u32]) -> TableOffset {
         let offset = self.recording.words.len();

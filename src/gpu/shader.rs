@@ -23,6 +23,7 @@ pub struct Shader {
     bindings: Vec<Access>,
     overrides: Vec<(&'static str, f64)>,
     uniform_bytes: usize,
+    subgroups: bool,
 }
 
 impl Shader {
@@ -39,7 +40,14 @@ impl Shader {
             bindings: bindings.to_vec(),
             overrides: Vec::new(),
             uniform_bytes,
+            subgroups: false,
         }
+    }
+
+    /// Marks it as one for adapters with subgroups of at least eight lanes.
+    pub(crate) fn with_subgroups(mut self) -> Self {
+        self.subgroups = true;
+        self
     }
 
     /// Values of the override constants that have no default, or a typical one: what the translation test uses.
@@ -70,6 +78,11 @@ impl Shader {
     /// Typical values of override constants.
     pub fn overrides(&self) -> &[(&'static str, f64)] {
         &self.overrides
+    }
+
+    /// Whether it needs `wgpu::Features::SUBGROUP`.
+    pub fn needs_subgroups(&self) -> bool {
+        self.subgroups
     }
 
     /// Bytes of the uniform at group 0, binding 0.

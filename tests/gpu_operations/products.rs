@@ -33,6 +33,8 @@ struct Product {
     accumulate: bool,
     /// Whole numbers, and no tolerance.
     exact: bool,
+    /// All rows (of transposed matrices: columns) begin at multiples of four elements.
+    aligned: bool,
 }
 
 const PLAIN: Product = Product {
@@ -46,13 +48,19 @@ const PLAIN: Product = Product {
     bias: false,
     accumulate: false,
     exact: false,
+    aligned: false,
 };
 
-/// A matrix of the given size in a buffer with a margin: rows are one element further apart than they need be.
-fn matrix(region: Region, rows: usize, columns: usize, transposed: bool) -> Matrix {
+/// A matrix of the given size in a buffer with a margin: rows are one element further apart than they need be, or, if
+/// `aligned`, one to four.
+fn matrix(region: Region, [rows, columns]: [usize; 2], transposed: bool, aligned: bool) -> Matrix {
+    let apart = |width: usize| match aligned {
+        false => width + 1,
+        true => (width + 1).next_multiple_of(4),
+    };
     match transposed {
-        false => Matrix::rows(region, columns + 1),
-        true => Matrix::rows(region, rows + 1).transposed(),
+        false => Matrix::rows(region, apart(columns)),
+        true => Matrix::rows(region, apart(rows)).transposed(),
     }
 }
 
@@ -78,18 +86,28 @@ fn check(product: &Product) -> Case {
     };
     let words = permutation(if product.map == 'k' { k } else { m });
     let table = case.program.table(&words);
-    let margin = 6;
+    let margin = if product.aligned { 8 } else { 6 };
     let random = if product.exact { whole } else { random };
-    let size = |rows: usize, columns: usize| (rows + 1) * (columns + 1) + margin;
+    let size = |rows: usize, columns: usize| (rows + 4) * (columns + 4) + margin;
     let a = case.buffer("a", random(size(a_rows, a_columns), 1));
     let b = case.buffer("b", random(size(k, n), 2));
     let c = case.buffer("c", random(size(c_rows, n), 3));
     let bias = case.buffer("bias", random(n + margin, 4));
     let region = |buffer| Region::from(buffer).at(margin);
     let gemm = Gemm {
-        a: matrix(region(a), a_rows, a_columns, product.a_transposed),
-        b: matrix(region(b), k, n, product.b_transposed),
-        c: matrix(region(c), c_rows, n, product.c_transposed),
+        a: matrix(
+            region(a),
+            [a_rows, a_columns],
+            product.a_transposed,
+            product.aligned,
+        ),
+        b: matrix(region(b), [k, n], product.b_transposed, product.aligned),
+        c: matrix(
+            region(c),
+            [c_rows, n],
+            product.c_transposed,
+            product.aligned,
+        ),
         m,
         n,
         k,
@@ -192,7 +210,56 @@ fn gemm_strides_and_maps() {
                 bias: bits % 3 == 0,
                 accumulate: bits % 2 == 1,
                 exact: false,
+                aligned: false,
             });
+        }
+    }
+}
+
+/// What the kernel with broadcasts takes: every number of rows of an invocation, every layout and map.
+#[test]
+fn gemm_of_whole_vectors() {
+    for m in [4, 16, 20, 136] {
+        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false)] {
+            for map in [' ', 's', if a_transposed { 'k' } else { 'm' }] {
+                check(&Product {
+                    m,
+                    n: 36,
+                    k: if a_transposed { 21 } else { 24 },
+                    a_transposed,
+                    b_transposed,
+                    map,
+                    bias: m != 4,
+                    accumulate: map == ' ' || m == 16,
+                    aligned: true,
+                    ..PLAIN
+                });
+            }
+        }
+    }
+}
+
+/// Few results of many terms: the sum is split, by either kernel.
+#[test]
+fn gemm_split_sums() {
+    for aligned in [false, true] {
+        for (map, accumulate) in [(' ', false), ('k', true)] {
+            let case = check(&Product {
+                m: 20,
+                n: 24,
+                k: 10_001,
+                a_transposed: true,
+                map,
+                accumulate,
+                exact: true,
+                aligned,
+                ..PLAIN
+            });
+            for device in devices() {
+                let plan = device.load_plan(case.program.clone(), &[]).unwrap();
+                // The splits in one dispatch, and their sum.
+                assert_eq!(plan.dispatches(Section::Forward), 2);
+            }
         }
     }
 }

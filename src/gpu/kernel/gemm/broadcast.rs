@@ -1,0 +1,184 @@
+//! The kernel for adapters with subgroups and matrices of whole vec4s: register blocks fed by broadcasts.
+
+use super::split::Split;
+use super::{Part, bindings, map_code, rows_per_dispatch};
+use crate::error::Result;
+use crate::gpu::recorder::{Dispatch, Recorder};
+use crate::gpu::shader::{Access, Shader};
+use crate::ops::{Gemm, Matrix, RowMap};
+
+/// Terms of a sum in one dispatch. Mesa's software adapter silently ends an invocation's loops after 65,535 iterations in
+/// total; one handles 4 terms here.
+const TERMS_PER_DISPATCH: usize = 4 * 50_000;
+
+/// Rows of an invocation that there are pipelines for.
+const ROWS: [usize; 4] = [64, 32, 16, 8];
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    a_offset: u32,
+    a_stride: u32,
+    b_offset: u32,
+    b_stride: u32,
+    c_offset: u32,
+    c_row: u32,
+    c_split: u32,
+    row_start: u32,
+    m: u32,
+    columns: u32,
+    k_start: u32,
+    k_end: u32,
+    terms: u32,
+    map: u32,
+    bias: u32,
+    accumulate: u32,
+}
+
+fn shader(rows: usize) -> Shader {
+    use Access::{Read, ReadWrite};
+    let mut source = format!("const ROWS: u32 = {rows}u;\n");
+    for line in include_str!("../../../../shaders/gemm_broadcast.wgsl").lines() {
+        let marks = [("ROWu", rows), ("BLOCKu", rows / 4), ("LOADu", rows / 8)];
+        match marks.into_iter().find(|(mark, _)| line.contains(mark)) {
+            None => source += &format!("{line}\n"),
+            Some((mark, count)) => {
+                for index in 0..count {
+                    source += &format!("{}\n", line.replace(mark, &format!("{index}u")));
+                }
+            }
+        }
+    }
+    Shader::new(
+        format!("gemm_broadcast_{rows}"),
+        &[&source],
+        &[Read, Read, Read, Read, ReadWrite],
+        size_of::<Params>(),
+    )
+    .with_subgroups()
+}
+
+pub(super) fn shaders() -> Vec<Shader> {
+    let layouts = [
+        (0, true, false),
+        (1, true, true),
+        (2, false, false),
+        (3, true, false),
+    ];
+    let of_rows = |rows| {
+        layouts.map(|(map, a_along_k, b_along_k)| {
+            let plan = Plan {
+                rows,
+                workgroup: 64,
+                a_along_k,
+                b_along_k,
+            };
+            shader(rows).with_overrides(&plan.overrides(map, map == 0))
+        })
+    };
+    ROWS.into_iter().flat_map(of_rows).collect()
+}
+
+/// How the kernel handles a product.
+pub(super) struct Plan {
+    rows: usize,
+    workgroup: usize,
+    a_along_k: bool,
+    b_along_k: bool,
+}
+
+impl Plan {
+    /// `None` if the adapter's subgroups or the matrices do not suit.
+    pub(super) fn new(op: &Gemm, recorder: &Recorder<'_>) -> Option<Self> {
+        let subgroup = recorder.subgroup_size()?;
+        // On a GPU tiles in workgroup memory are the proven choice; there is none here to compare on.
+        recorder.software_threads()?;
+        let a_along_k = op.a.strides[1] == 1;
+        let b_along_k = op.b.strides[1] != 1;
+        let vectors = |matrix: Matrix, along: usize| {
+            matrix.strides[along] == 1
+                && matrix.strides[1 - along].is_multiple_of(4)
+                && matrix.region.offset.is_multiple_of(4)
+        };
+        let bias = op.bias.is_none_or(|bias| bias.offset.is_multiple_of(4));
+        let suits = vectors(op.a, usize::from(a_along_k))
+            && vectors(op.b, usize::from(!b_along_k))
+            && vectors(op.c, 1)
+            && bias
+            && op.n.is_multiple_of(4)
+            && op.k > 0
+            && (op.k.is_multiple_of(4) || !(a_along_k || b_along_k))
+            && (op.m.is_multiple_of(4) || a_along_k);
+        let mapped = match op.map {
+            Some(RowMap::GatherM(_)) => a_along_k,
+            Some(RowMap::GatherK(_)) => !a_along_k,
+            Some(RowMap::ScatterM(_)) | None => true,
+        };
+        // A tile costs its rows and, measured, some 31 more for what its rows share.
+        let cost = |rows: &usize| op.m.div_ceil(*rows) * (rows + 31);
+        let rows = ROWS.into_iter().min_by_key(cost)?;
+        (suits && mapped).then_some(Self {
+            rows,
+            workgroup: subgroup.clamp(8, 64),
+            a_along_k,
+            b_along_k,
+        })
+    }
+
+    fn overrides(&self, map: u32, has_bias: bool) -> [(&'static str, f64); 5] {
+        let flag = |on: bool| f64::from(u8::from(on));
+        [
+            ("WORKGROUP", self.workgroup as f64),
+            ("MAP", map.into()),
+            ("HAS_BIAS", flag(has_bias)),
+            ("A_ALONG_K", flag(self.a_along_k)),
+            ("B_ALONG_K", flag(self.b_along_k)),
+        ]
+    }
+}
+
+pub(super) fn record(op: &Gemm, plan: &Plan, recorder: &mut Recorder<'_>) -> Result<()> {
+    let shader = shader(plan.rows);
+    let (map, map_offset) = map_code(op);
+    let columns = (op.n / 4).div_ceil(plan.workgroup);
+    let tiles = columns * op.m.div_ceil(plan.rows);
+    let split = Split::new(op, recorder, tiles, TERMS_PER_DISPATCH);
+    let bindings = bindings(op, &split);
+    let [c_offset, c_row, _, c_split] = split.target(op).map(|value| (value / 4) as u32);
+    let padded = columns * plan.workgroup * 4;
+    let terms = op.k.min(TERMS_PER_DISPATCH);
+    let rows = rows_per_dispatch(recorder, plan.rows, [padded, terms]);
+    let vectors = |elements: usize| (elements / 4) as u32;
+    for part in Part::all(op, rows, TERMS_PER_DISPATCH) {
+        let first = part.is_first();
+        let params = Params {
+            a_offset: vectors(op.a.region.offset),
+            a_stride: vectors(op.a.strides[usize::from(!plan.a_along_k)]),
+            b_offset: vectors(op.b.region.offset),
+            b_stride: vectors(op.b.strides[usize::from(plan.b_along_k)]),
+            c_offset,
+            c_row,
+            c_split,
+            row_start: part.rows[0] as u32,
+            m: part.rows[1] as u32,
+            columns: vectors(op.n),
+            k_start: part.terms[0] as u32,
+            k_end: part.terms[1] as u32,
+            terms: split.terms as u32,
+            map: map_offset,
+            bias: op.bias.map_or(0, |bias| vectors(bias.offset)),
+            accumulate: u32::from(!first || (op.accumulate && !split.is_needed())),
+        };
+        let tall = (part.rows[1] - part.rows[0]).div_ceil(plan.rows);
+        recorder.dispatch(&Dispatch {
+            shader: &shader,
+            overrides: &plan.overrides(map, first && op.bias.is_some()),
+            uniform: bytemuck::bytes_of(&params),
+            step: None,
+            bindings: &bindings,
+            workgroups: [columns as u32, tall as u32, split.splits as u32],
+            cost: (tall * plan.rows * padded) as u64 * (part.terms[1] - part.terms[0]) as u64,
+        })?;
+    }
+    split.finish(op, recorder)
+}
