@@ -4,7 +4,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product};
+use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{lanes, load_all, store_all};
 use crate::ops::{BufferId, Gemm, Matrix, RowMap};
 
@@ -120,14 +120,24 @@ impl WithSimd for Sweep<'_> {
         // A block of a panel's terms stays in the nearest cache while all rows pass.
         for block in (0..op.k).step_by(TERMS) {
             let terms = block..op.k.min(block + TERMS);
-            for panel in 0..op.n.div_ceil(VECTORS * S::F32_LANES) {
-                let whole = self.operands.panels.panel::<S>(panel);
-                let columns = Columns {
-                    simd,
-                    panel: &whole[terms.start * VECTORS..terms.end * VECTORS],
-                    terms: terms.clone(),
-                    first: panel * VECTORS * S::F32_LANES,
-                };
+            let panels = self.operands.panels;
+            let columns = |panel: usize| Columns {
+                simd,
+                panel: &panels.panel::<S>(panel)[terms.start * VECTORS..terms.end * VECTORS],
+                terms: terms.clone(),
+                first: panel * VECTORS * S::F32_LANES,
+            };
+            let count = op.n.div_ceil(VECTORS * S::F32_LANES);
+            let mut done = 0;
+            if self.count == 1 {
+                while done + 2 <= count {
+                    let pair = [columns(done), columns(done + 1)];
+                    Columns::compute_pair(pair, &mut self);
+                    done += 2;
+                }
+            }
+            for panel in done..count {
+                let columns = columns(panel);
                 for_row_groups!(S, self.count, row, R => columns.compute::<R>(&mut self, row));
             }
         }
@@ -147,26 +157,53 @@ impl<S: Simd> Columns<'_, S> {
     #[inline(always)]
     fn compute<const R: usize>(&self, sweep: &mut Sweep<'_>, row: usize) {
         let simd = self.simd;
-        let operands = &sweep.operands;
+        let operands = sweep.operands;
         let op = operands.op;
         let mut inputs: [&[f32]; R] = [&[]; R];
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; R];
         for r in 0..R {
             inputs[r] = &operands.row(sweep.first + row + r)[self.terms.clone()];
-            if self.terms.start > 0 || op.accumulate {
-                sums[r] = load_all(simd, &sweep.c[self.columns(op, row + r)]);
-            }
-            if let (0, Some(bias)) = (self.terms.start, operands.bias) {
-                let bias: [S::f32s; VECTORS] = load_all(simd, &bias[self.columns(op, 0)]);
-                for v in 0..VECTORS {
-                    sums[r][v] = simd.add_f32s(sums[r][v], bias[v]);
-                }
-            }
+            sums[r] = self.start(sweep, row + r);
         }
         let sums = product(simd, self.panel, inputs, sums);
         for (r, sums) in sums.into_iter().enumerate() {
             store_all(simd, &mut sweep.c[self.columns(op, row + r)], sums);
         }
+    }
+
+    /// Adds these terms to the only row.
+    #[inline(always)]
+    fn compute_pair(pair: [Self; 2], sweep: &mut Sweep<'_>) {
+        let [first, second] = &pair;
+        let operands = sweep.operands;
+        let row = &operands.row(sweep.first)[first.terms.clone()];
+        let sums = [first.start(sweep, 0), second.start(sweep, 0)];
+        let panels = [first.panel, second.panel];
+        let sums = product_of_row(first.simd, panels, row, sums);
+        for (columns, sums) in pair.iter().zip(sums) {
+            store_all(
+                columns.simd,
+                &mut sweep.c[columns.columns(operands.op, 0)],
+                sums,
+            );
+        }
+    }
+
+    /// What a row's sums start from.
+    #[inline(always)]
+    fn start(&self, sweep: &Sweep<'_>, row: usize) -> [S::f32s; VECTORS] {
+        let (simd, op) = (self.simd, sweep.operands.op);
+        let mut sums = [simd.splat_f32s(0.0); VECTORS];
+        if self.terms.start > 0 || op.accumulate {
+            sums = load_all(simd, &sweep.c[self.columns(op, row)]);
+        }
+        if let (0, Some(bias)) = (self.terms.start, sweep.operands.bias) {
+            let bias: [S::f32s; VECTORS] = load_all(simd, &bias[self.columns(op, 0)]);
+            for v in 0..VECTORS {
+                sums[v] = simd.add_f32s(sums[v], bias[v]);
+            }
+        }
+        sums
     }
 
     /// These columns of a row of `c`.

@@ -101,6 +101,26 @@ pub(super) fn product<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
+/// The product of one row with two panels at a time, whose sums keep twice as many multiplications in flight: a single
+/// row's sums of one panel would wait for each other. Each element's sum has the same order as in [`product`].
+#[inline(always)]
+pub(super) fn product_of_row<S: Simd, const V: usize>(
+    simd: S,
+    panels: [&[S::f32s]; 2],
+    row: &[f32],
+    [mut first, mut second]: [[S::f32s; V]; 2],
+) -> [[S::f32s; V]; 2] {
+    let [a, b] = panels.map(|panel| panel.as_chunks::<V>().0);
+    for ((&input, a), b) in row.iter().zip(a).zip(b) {
+        let input = simd.splat_f32s(input);
+        for v in 0..V {
+            first[v] = simd.mul_add_e_f32s(a[v], input, first[v]);
+            second[v] = simd.mul_add_e_f32s(b[v], input, second[v]);
+        }
+    }
+    [first, second]
+}
+
 /// Calls `$work::<R>(first row)` for all `$rows` rows, a few at a time: as many as the registers hold sums for.
 macro_rules! for_row_groups {
     ($simd:ty, $rows:expr, $first:ident, $size:ident => $work:expr) => {{

@@ -6,7 +6,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
 use super::{Kind, LayerPanels, MOST_ROWS, tile_size, with_cell};
-use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
+use crate::cpu::panels::{Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
 use crate::cpu::tile::{ForwardRows, ForwardStep, Tile};
 use crate::ops::Recurrence;
@@ -50,15 +50,24 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
                 // Sequences are sorted: later steps have none of this tile's either.
                 break;
             };
-            for panel in 0..self.hidden.div_ceil(S::F32_LANES) {
-                let units = Units {
-                    simd,
-                    cell: self.cell,
-                    panel: self.panels.panel::<S>(panel),
-                    hidden: self.hidden,
-                    first: panel * S::F32_LANES,
-                    keep: self.keep,
-                };
+            let units = |panel: usize| Units {
+                simd,
+                cell: self.cell,
+                panel: self.panels.panel::<S>(panel),
+                hidden: self.hidden,
+                first: panel * S::F32_LANES,
+                keep: self.keep,
+            };
+            let count = self.hidden.div_ceil(S::F32_LANES);
+            let mut done = 0;
+            if step.count == 1 {
+                while done + 2 <= count {
+                    Units::compute_pair([units(done), units(done + 1)], &mut step);
+                    done += 2;
+                }
+            }
+            for panel in done..count {
+                let units = units(panel);
                 // A block of a panel's terms stays in the nearest cache while all rows pass.
                 for block in (0..self.hidden).step_by(TERMS) {
                     let terms = block..self.hidden.min(block + TERMS);
@@ -116,23 +125,55 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
             return;
         }
         for r in 0..R {
-            let units = self.units(row + r);
-            let old = State {
-                h: load(simd, &step.h_previous[units.clone()]),
-                c: match step.c_previous.get(units.clone()) {
-                    Some(c) => load(simd, c),
-                    None => zero,
-                },
-            };
-            let result = self.cell.forward(simd, slots[r], sums[r], old);
-            store(simd, &mut step.h[units.clone()], result.new.h);
-            if let Some(c) = step.c.get_mut(units) {
-                store(simd, c, result.new.c);
+            self.finish(step, row + r, slots[r], sums[r]);
+        }
+    }
+
+    /// Computes the units of the only sequence.
+    #[inline(always)]
+    fn compute_pair(pair: [Self; 2], step: &mut ForwardStep<'_>) {
+        let [first, second] = &pair;
+        let simd = first.simd;
+        let slots = [
+            load_gates::<S, C, V>(simd, &step.gates[first.gates(0)]),
+            load_gates::<S, C, V>(simd, &step.gates[second.gates(0)]),
+        ];
+        let mut sums = [[simd.splat_f32s(0.0); V]; 2];
+        for (sums, slots) in sums.iter_mut().zip(&slots) {
+            for v in 0..V {
+                sums[v] = slots[C::PRODUCTS[v]];
             }
-            if self.keep {
-                let gates = self.gates(row + r);
-                store_gates::<S, C, V>(simd, &mut step.gates[gates], result.kept);
-            }
+        }
+        let row = &step.h_previous[..first.hidden];
+        let sums = product_of_row(simd, [first.panel, second.panel], row, sums);
+        first.finish(step, 0, slots[0], sums[0]);
+        second.finish(step, 0, slots[1], sums[1]);
+    }
+
+    /// From the complete sums of a row to its states, and to what the backward wants to know.
+    #[inline(always)]
+    fn finish(
+        &self,
+        step: &mut ForwardStep<'_>,
+        row: usize,
+        slots: [S::f32s; SLOTS],
+        sums: [S::f32s; V],
+    ) {
+        let (simd, units) = (self.simd, self.units(row));
+        let old = State {
+            h: load(simd, &step.h_previous[units.clone()]),
+            c: match step.c_previous.get(units.clone()) {
+                Some(c) => load(simd, c),
+                None => simd.splat_f32s(0.0),
+            },
+        };
+        let result = self.cell.forward(simd, slots, sums, old);
+        store(simd, &mut step.h[units.clone()], result.new.h);
+        if let Some(c) = step.c.get_mut(units) {
+            store(simd, c, result.new.c);
+        }
+        if self.keep {
+            store_gates::<S, C, V>(simd, &mut step.gates[self.gates(row)], result.kept);
         }
     }
 
