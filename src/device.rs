@@ -120,8 +120,38 @@ pub trait Plan: Debug + Send {
     /// [`Error::Shape`] if `values` has another length; [`Error::DeviceLost`].
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()>;
 
+    /// How many pieces of work a section is handed to the device in: dispatches on a GPU, operations on the CPU.
+    fn dispatches(&self, section: Section) -> usize;
+
+    /// Runs a section and measures each piece of its work. On a GPU each dispatch gets a pass of its own, so that the whole
+    /// takes longer than [`run`](Self::run) does; the lengths of the spans are what counts.
+    ///
+    /// # Errors
+    /// [`Error::Device`] on a GPU device without the feature `TIMESTAMP_QUERY`; else as [`run`](Self::run).
+    fn profile(&mut self, section: Section) -> Result<Vec<Span>>;
+
     /// Bytes that the plan holds on the device, the caller's buffers left out.
     fn bytes(&self) -> u64;
+}
+
+/// A piece of a section's work on the device's clock: see [`Plan::profile`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// The kernel, or on the CPU the operation.
+    pub label: String,
+    /// Workgroups in each dimension; 1 on the CPU.
+    pub workgroups: [u32; 3],
+    /// Seconds from the section's start to this piece's.
+    pub start: f64,
+    /// Seconds from the section's start to this piece's end.
+    pub end: f64,
+}
+
+impl Span {
+    /// Seconds from start to end.
+    pub fn duration(&self) -> f64 {
+        self.end - self.start
+    }
 }
 
 /// Matches the buffers that a caller gives with a program's: for each of the program's the given one, if there is one.

@@ -82,7 +82,7 @@ pub use config::{
     GruUpdate, LayerNorm, LayerNormKind, Peephole, Projection, RnnConfig, RnnConfigBuilder,
     Zoneout,
 };
-pub use device::{Device, DeviceBuffer, Plan};
+pub use device::{Device, DeviceBuffer, Plan, Span};
 pub use error::{Error, Result};
 pub use ops::Mode;
 pub use params::{ParameterEntry, ParameterKind, ParameterLayout, Parameters};

@@ -232,6 +232,28 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The stem of its kernel.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fill(_) => "fill",
+            Self::Elementwise(_) => "elementwise",
+            Self::StridedCopies(_) => "strided_copies",
+            Self::GatherRows(_) => "gather_rows",
+            Self::Gemm(_) => "gemm",
+            Self::ColumnSums(_) => "column_sums",
+            Self::LayerNormRows(_) => "layer_norm_rows",
+            Self::LayerNormRowsBackward(_) => "layer_norm_rows_backward",
+            Self::MergeDirections(_) => "merge_directions",
+            Self::SplitDirections(_) => "split_directions",
+            Self::DropoutRows(_) => "dropout_rows",
+            Self::RecurrentForward(_) => "recurrent_forward",
+            Self::RecurrentBackward(_) => "recurrent_backward",
+            Self::MeanSquaredError(_) => "mean_squared_error",
+            Self::SquaredNorm(_) => "squared_norm",
+            Self::Adam(_) => "adam",
+        }
+    }
+
     /// Whether it would touch no element.
     fn is_empty(&self) -> bool {
         match self {

@@ -14,6 +14,7 @@ mod options;
 mod planned;
 mod report;
 mod sweep;
+mod trace;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,7 +62,13 @@ fn main() -> ExitCode {
 /// Whether all went well.
 fn run(options: &Options, workloads: &[Workload]) -> Result<bool> {
     let mut fine = true;
-    for (device, threads) in devices(options)? {
+    for (place, (device, threads)) in devices(options)?.into_iter().enumerate() {
+        if options.trace {
+            for workload in workloads {
+                trace::trace(options, workload, &device, place)?;
+            }
+            continue;
+        }
         let report = Report::new(options.json, &device.name(), threads);
         for workload in workloads {
             match time(options, workload, &device, &report) {
@@ -195,7 +202,7 @@ fn time(
         let mut planned = Planned::new(device, &data, &workload.lengths, None)?;
         let times = Times::of(options.seconds, || planned.step(&data.x[0]))?;
         report.stream(workload, &times);
-        report_memory(workload, &planned, None, report);
+        report_costs(workload, &planned, None, report);
     } else if workload.forward {
         pass(options, workload, (&data, None), device, report)?;
     }
@@ -237,11 +244,15 @@ fn pass(
         Ok(())
     })?;
     report.pass(workload, mode.is_some(), &times);
-    report_memory(workload, &planned, before, report);
+    report_costs(workload, &planned, before, report);
     Ok(())
 }
 
-fn report_memory(workload: &Workload, planned: &Planned, before: Option<f64>, report: &Report) {
+fn report_costs(workload: &Workload, planned: &Planned, before: Option<f64>, report: &Report) {
+    report.dispatches(
+        workload,
+        planned.dispatches(planned.network.gradients.is_some()),
+    );
     let mebibytes = |bytes: u64| Some(bytes as f64 / f64::from(1 << 20));
     let program = planned.plan.program();
     report.memory(

@@ -32,7 +32,10 @@ pub(crate) struct Options {
     /// Sweep over length, batch and hidden units instead, with plots
     #[arg(long)]
     pub(crate) sweep: bool,
-    /// Where the plots go
+    /// Measure each dispatch instead, and write Chrome traces
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Where plots and traces go
     #[arg(long, default_value = "out")]
     pub(crate) out: PathBuf,
     /// A workload of your own instead of the standard ones: timesteps of each sequence

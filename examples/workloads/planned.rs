@@ -145,11 +145,28 @@ impl Planned {
 
     /// Runs the sections and waits for the device: the last states, a few numbers, are read.
     pub(crate) fn run(&mut self, backward: bool) -> Result<()> {
+        self.submit(backward)?;
+        self.wait()
+    }
+
+    /// The first half of [`run`](Self::run): what the host does.
+    pub(crate) fn submit(&mut self, backward: bool) -> Result<()> {
         self.plan.run(Section::Forward)?;
-        if backward {
-            self.plan.run(Section::Backward)?;
+        match backward {
+            true => self.plan.run(Section::Backward),
+            false => Ok(()),
         }
+    }
+
+    /// The second half.
+    pub(crate) fn wait(&mut self) -> Result<()> {
         self.plan.read(self.network.h_n, &mut self.h_n)
+    }
+
+    /// Dispatches of a call.
+    pub(crate) fn dispatches(&self, backward: bool) -> usize {
+        let of = |section| self.plan.dispatches(section);
+        of(Section::Forward) + if backward { of(Section::Backward) } else { 0 }
     }
 
     /// A step of a stream: input and state in, output and state out.

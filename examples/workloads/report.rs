@@ -137,6 +137,14 @@ impl Report {
         );
     }
 
+    /// Dispatches of a call (on the CPU: operations).
+    pub(crate) fn dispatches(&self, workload: &Workload, count: usize) {
+        match self.json {
+            true => self.line(workload, "dispatches", (count as f64, ""), None),
+            false => println!("  dispatches {count:9} a call"),
+        }
+    }
+
     /// Figures of memory in MiB, by name.
     pub(crate) fn memory(&self, workload: &Workload, figures: &[(&str, Option<f64>)]) {
         let known = figures

@@ -1,12 +1,14 @@
 //! A program loaded onto the CPU: checked once, then interpreted.
 
+use std::time::Instant;
+
 use crate::cpu::Threads;
 use crate::cpu::access::Accesses;
 use crate::cpu::memory::{Memory, aliases, zeros};
 use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::LayerPanels;
-use crate::device::{DeviceBuffer, Plan};
+use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::Result;
 use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
 
@@ -164,7 +166,8 @@ impl CpuPlan {
         })
     }
 
-    fn interpret(&mut self, section: Section) -> Result<()> {
+    /// Does a section's operations, telling `after` of each that is done.
+    fn interpret(&mut self, section: Section, mut after: impl FnMut(&Operation)) -> Result<()> {
         let operations = self.program.section(section).iter();
         for (operation, uses) in operations.zip(&self.uses[section as usize]) {
             let panels = match uses.place {
@@ -181,8 +184,21 @@ impl CpuPlan {
             for &buffer in &uses.writes {
                 self.panels.written(buffer);
             }
+            after(operation);
         }
         Ok(())
+    }
+
+    /// Runs a section on as many threads as it is worth.
+    fn run_with(&mut self, section: Section, after: impl FnMut(&Operation) + Send) -> Result<()> {
+        if self.program.section(section).is_empty() {
+            return Ok(());
+        }
+        if self.multiplications[section as usize] <= WORTH_WAKING {
+            return self.interpret(section, after);
+        }
+        let threads = self.threads.clone();
+        threads.run(|| self.interpret(section, after))
     }
 }
 
@@ -204,20 +220,33 @@ impl Plan for CpuPlan {
     }
 
     fn run(&mut self, section: Section) -> Result<()> {
-        if self.program.section(section).is_empty() {
-            return Ok(());
-        }
-        if self.multiplications[section as usize] <= WORTH_WAKING {
-            return self.interpret(section);
-        }
-        let threads = self.threads.clone();
-        threads.run(|| self.interpret(section))
+        self.run_with(section, |_| ())
     }
 
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
         self.program.check_len(buffer, values.len())?;
         values.copy_from_slice(&self.memory.read(buffer)?[..values.len()]);
         Ok(())
+    }
+
+    fn dispatches(&self, section: Section) -> usize {
+        self.program.section(section).len()
+    }
+
+    fn profile(&mut self, section: Section) -> Result<Vec<Span>> {
+        let mut spans = Vec::with_capacity(self.program.section(section).len());
+        let (origin, mut start) = (Instant::now(), 0.0);
+        self.run_with(section, |operation| {
+            let end = origin.elapsed().as_secs_f64();
+            spans.push(Span {
+                label: operation.name().to_owned(),
+                workgroups: [1; 3],
+                start,
+                end,
+            });
+            start = end;
+        })?;
+        Ok(spans)
     }
 
     fn bytes(&self) -> u64 {

@@ -16,8 +16,10 @@ use crate::ops::{BufferId, Program};
 /// Features that a caller's device must have: none.
 pub const REQUIRED_FEATURES: wgpu::Features = wgpu::Features::empty();
 
-/// Features that kernels use where a device has them, a caller's too: subgroups.
-pub const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::SUBGROUP;
+/// Features that are used where a device has them, a caller's too: subgroups by kernels, timestamps by
+/// [`Plan::profile`].
+pub const OPTIONAL_FEATURES: wgpu::Features =
+    wgpu::Features::SUBGROUP.union(wgpu::Features::TIMESTAMP_QUERY);
 
 /// Multiply-adds of a submission on a software GL: some tenths of a second.
 const SOFTWARE_GL_BUDGET: u64 = 1 << 27;

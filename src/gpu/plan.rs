@@ -1,5 +1,6 @@
 //! A program loaded onto a GPU: buffers, bind groups, pipelines, and the dispatches to replay.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::{self, BufferSlice};
@@ -9,7 +10,7 @@ use super::pipeline::STEP_BYTES;
 use super::recorder::{Binding, Recorded, Recorder, Recording, UNIFORM_BYTES};
 use super::shader::Access;
 use crate::device;
-use crate::device::{DeviceBuffer, Plan};
+use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, BufferSpec, Program, SEED_WORDS, Section};
 
@@ -26,6 +27,8 @@ pub struct GpuPlan {
     parameters: wgpu::BindGroup,
     groups: Vec<wgpu::BindGroup>,
     pipelines: Vec<wgpu::ComputePipeline>,
+    /// The kernel of each pipeline.
+    labels: Vec<String>,
     sections: [Vec<Recorded>; 4],
     step_stride: u32,
     /// For reads; grows to the largest buffer that was read.
@@ -82,6 +85,9 @@ impl GpuPlan {
             buffers,
             groups,
             pipelines,
+            labels: (recording.pipelines.iter())
+                .map(|request| request.shader.label().to_owned())
+                .collect(),
             sections: recording.sections,
             staging: None,
         };
@@ -104,11 +110,6 @@ impl GpuPlan {
     pub fn record(&mut self, section: Section, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
         self.context
             .scoped(|| self.encode(&self.sections[section as usize], encoder))
-    }
-
-    /// Number of dispatches of a section.
-    pub fn dispatches(&self, section: Section) -> usize {
-        self.sections[section as usize].len()
     }
 
     /// The range of the underlying buffer that holds a buffer of the program, to be bound or copied by the caller; `None` for
@@ -149,8 +150,44 @@ impl GpuPlan {
         Ok(Some((staging, copy)))
     }
 
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Kernel and workgroups of each of a section's dispatches.
+    pub(super) fn labels(&self, section: Section) -> impl Iterator<Item = (&str, [u32; 3])> {
+        let dispatches = self.sections[section as usize].iter();
+        dispatches.map(|command| (self.labels[command.pipeline].as_str(), command.workgroups))
+    }
+
+    /// Writes a range of a section's dispatches, each in a pass of its own between two timestamps.
+    pub(super) fn encode_timed(
+        &self,
+        section: Section,
+        range: Range<usize>,
+        encoder: &mut wgpu::CommandEncoder,
+        queries: &wgpu::QuerySet,
+    ) {
+        let commands = &self.sections[section as usize][range];
+        for (query, command) in (0..).step_by(2).zip(commands) {
+            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: queries,
+                    beginning_of_pass_write_index: Some(query),
+                    end_of_pass_write_index: Some(query + 1),
+                }),
+            });
+            self.encode_into(std::slice::from_ref(command), pass);
+        }
+    }
+
     fn encode(&self, commands: &[Recorded], encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        self.encode_into(commands, pass);
+    }
+
+    fn encode_into(&self, commands: &[Recorded], mut pass: wgpu::ComputePass<'_>) {
         let (mut pipeline, mut group) = (usize::MAX, usize::MAX);
         let mut offsets = [u32::MAX; 2];
         for command in commands {
@@ -226,6 +263,14 @@ impl Plan for GpuPlan {
             self.staging = Some(staging);
         }
         Ok(())
+    }
+
+    fn dispatches(&self, section: Section) -> usize {
+        self.sections[section as usize].len()
+    }
+
+    fn profile(&mut self, section: Section) -> Result<Vec<Span>> {
+        self.measure(section)
     }
 
     fn bytes(&self) -> u64 {
