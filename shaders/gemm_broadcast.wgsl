@@ -38,7 +38,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> a: array<vec4f>;
-@group(1) @binding(1) var<storage, read> b: array<vec4f>;
+// Binding 1 is `b`: lib/weights_*.wgsl.
 @group(1) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(1) @binding(3) var<storage, read> table: array<u32>;
 @group(1) @binding(4) var<storage, read_write> c: array<vec4f>;
@@ -78,7 +78,7 @@ fn a_load(start: u32, slot: u32, k: u32, k_end: u32) -> vec4f {
 }
 
 fn b_row(column: u32, k: u32, k_end: u32) -> vec4f {
-    return select(vec4f(), b[params.b_offset + min(k, k_end - 1u) * params.b_stride + column], k < k_end);
+    return select(vec4f(), weight_at(params.b_offset + min(k, k_end - 1u) * params.b_stride + column), k < k_end);
 }
 
 // Column i of the result is term k + i of four columns of `b`.
@@ -86,7 +86,12 @@ fn b_load(column: u32, k: u32, k_end: u32) -> mat4x4f {
     if B_ALONG_K {
         let at = params.b_offset + 4u * column * params.b_stride + k / 4u;
         let stride = params.b_stride;
-        return transpose(mat4x4f(b[at], b[at + stride], b[at + 2u * stride], b[at + 3u * stride]));
+        return transpose(mat4x4f(
+            weight_at(at),
+            weight_at(at + stride),
+            weight_at(at + 2u * stride),
+            weight_at(at + 3u * stride),
+        ));
     }
     return mat4x4f(
         b_row(column, k, k_end),

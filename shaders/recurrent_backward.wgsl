@@ -5,65 +5,31 @@
 // step before it to begin, so a last phase (flush) puts it into the carry. Phases, barriers and the two ways to
 // dispatch them are as in recurrent_forward.wgsl.
 
-// Units of a product staged at a time, for each sequence of the tile.
-const CHUNK: u32 = 128u;
-var<workgroup> sh_a: array<Gates, CHUNK>;
-var<workgroup> sh_b: array<Gates, CHUNK>;
-var<workgroup> sh_c: array<Gates, CHUNK>;
-var<workgroup> sh_d: array<Gates, CHUNK>;
-
-fn tile_size(tile: Tile, step: u32) -> u32 { return min(running(step) - tile.first, TILE); }
-
-// The gradient of a unit's recurrent products; zero for a sequence that does not run at `step`.
-fn sum_gradient(tile: Tile, lane: u32, step: u32, size: u32, unit: u32) -> Gates {
-    if (lane >= size) { return Gates(); }
-    let at = site_at(tile, lane, step, unit).gate;
+// The recurrent product: of the gradients of a step's gates, for an element of the state before it.
+alias recurrent_Term = Gates;
+alias recurrent_Weight = Gates;
+alias recurrent_Sum = f32;
+fn recurrent_terms() -> u32 { return p.hidden; }
+fn recurrent_units() -> u32 { return p.state; }
+fn recurrent_term(tile: Tile, lane: u32, j: u32) -> Gates {
+    let at = (tile.gate_row + lane) * p.hidden + j;
     if (WHOLE_NORM) { return recurrent_sums[p.recurrent_sums + at]; }
     return gates[p.gates + at];
 }
-
-// For each sequence the gradient of recurrent input `unit` of `step`, of whose tile `size` sequences run.
-fn input_gradient(tile: Tile, step: u32, size: u32, unit: u32, thread: u32) -> vec4f {
-    var sums = vec4f();
-    let weights_at = (tile.direction * p.weights_stride + p.recurrent) / SLOTS + unit;
-    for (var base = 0u; base < p.hidden; base += CHUNK) {
-        let count = min(CHUNK, p.hidden - base);
-        workgroupBarrier(); // the chunk before has been used
-        for (var j = thread; j < count; j += WORKGROUP) {
-            sh_a[j] = sum_gradient(tile, 0u, step, size, base + j);
-            sh_b[j] = sum_gradient(tile, 1u, step, size, base + j);
-            sh_c[j] = sum_gradient(tile, 2u, step, size, base + j);
-            sh_d[j] = sum_gradient(tile, 3u, step, size, base + j);
-        }
-        workgroupBarrier(); // the chunk is there
-        if (unit < p.state) {
-            for (var j = 0u; j < count; j++) {
-                let weight = weights[weights_at + (base + j) * p.state];
-                sums += vec4f(
-                    contract(weight, sh_a[j]),
-                    contract(weight, sh_b[j]),
-                    contract(weight, sh_c[j]),
-                    contract(weight, sh_d[j]),
-                );
-            }
-        }
-    }
-    return sums;
+fn recurrent_weight(tile: Tile, unit: u32, j: u32) -> Gates {
+    return weight_at((tile.direction * p.weights_stride + p.recurrent) / SLOTS + j * p.state + unit);
 }
+fn recurrent_times(weight: Gates, term: Gates) -> f32 { return contract(weight, term); }
 
-// Begins step `step`: `after` is whether the step after it is in this chunk.
-fn state_phase(tile: Tile, step: u32, after: bool, unit: u32, thread: u32) {
-    var sums = vec4f();
-    if (after) {
-        let after_running = running(step + 1u);
-        if (after_running > tile.first) {
-            sums = input_gradient(tile, step + 1u, min(after_running - tile.first, TILE), unit, thread);
-        }
-    }
+// Begins a step; `next` is the tile at the step after, of size 0 if that is not in this chunk.
+fn state_phase(tile: Tile, next: Tile, unit: u32, thread: u32) {
+    var sums: recurrent_Sums;
+    if (next.size > 0u) { sums = recurrent_sums_of(next, unit, thread); }
     if (unit < p.state) {
-        for (var lane = 0u; lane < tile_size(tile, step); lane++) {
-            let site = site_at(tile, lane, step, unit);
-            let d_h = carry[d_h_place(site)] + sums[lane] * input_mask(site) + d_output[d_output_place(site)];
+        for (var lane = 0u; lane < tile.size; lane++) {
+            let site = site_at(tile, lane, unit);
+            let sum = select(0.0, recurrent_pick(sums, lane), lane < next.size);
+            let d_h = carry[d_h_place(site)] + sum * input_mask(site) + d_output[d_output_place(site)];
             state_gradient_unit(site, d_h);
         }
     }
@@ -71,96 +37,65 @@ fn state_phase(tile: Tile, step: u32, after: bool, unit: u32, thread: u32) {
 
 // Puts the product of the chunk's first step into the carry.
 fn flush_phase(tile: Tile, unit: u32, thread: u32) {
-    let step = p.first_step;
-    let size = tile_size(tile, step);
-    let sums = input_gradient(tile, step, size, unit, thread);
+    let sums = recurrent_sums_of(tile, unit, thread);
     if (unit < p.state) {
-        for (var lane = 0u; lane < size; lane++) {
-            let site = site_at(tile, lane, step, unit);
-            carry[d_h_place(site)] += sums[lane] * input_mask(site);
+        for (var lane = 0u; lane < tile.size; lane++) {
+            let site = site_at(tile, lane, unit);
+            carry[d_h_place(site)] += recurrent_pick(sums, lane) * input_mask(site);
         }
     }
 }
 
-// The gradient of second result n: the projection's, or the reset-before candidate's.
-fn second_result_gradient(tile: Tile, lane: u32, step: u32, n: u32) -> f32 {
-    let site = site_at(tile, lane, step, n);
-    if (PROJECTION) { return d_output[d_output_place(site)]; }
-    return candidate_slot(gates[p.gates + site.gate]);
-}
-
-fn second_phase(tile: Tile, step: u32, size: u32, unit: u32, thread: u32) {
-    var sums = vec4f();
-    for (var base = 0u; base < p.second_outputs; base += CHUNK) {
-        let count = min(CHUNK, p.second_outputs - base);
-        workgroupBarrier(); // the chunk before has been used
-        for (var n = thread; n < count; n += WORKGROUP) {
-            var gradient = vec4f();
-            for (var lane = 0u; lane < size; lane++) {
-                gradient[lane] = second_result_gradient(tile, lane, step, base + n);
-            }
-            sh_second[n] = gradient;
-        }
-        workgroupBarrier(); // the chunk is there
-        if (unit < p.second_inputs) {
-            for (var n = 0u; n < count; n++) {
-                sums += vector_at(tile.direction, p.second, (base + n) * p.second_inputs + unit) * sh_second[n];
-            }
-        }
-    }
-    if (unit < p.second_inputs) {
-        for (var lane = 0u; lane < size; lane++) {
-            second_gradient_unit(site_at(tile, lane, step, unit), sums[lane]);
-        }
-    }
-}
-var<workgroup> sh_second: array<vec4f, CHUNK>;
-
-fn norm_phase(tile: Tile, step: u32, size: u32, thread: u32) {
-    for (var lane = 0u; lane < size; lane++) {
-        norm_backward(tile, lane, step, thread);
+fn norm_phase(tile: Tile, thread: u32) {
+    for (var lane = 0u; lane < tile.size; lane++) {
+        norm_backward(tile, lane, thread);
     }
 }
 
-fn all_phases(tile: Tile, step: u32, size: u32, thread: u32) {
-    for (var base = 0u; base < p.state; base += WORKGROUP) {
-        state_phase(tile, step, step + 1u < p.last_step, base + thread, thread);
+fn all_phases(tile: Tile, next: Tile, thread: u32) {
+    for (var base = 0u; base < bound(tile.direction, p.state); base += WORKGROUP) {
+        state_phase(tile, next, base + thread, thread);
     }
     storageBarrier(); // the gates' gradients, or what the next phase reads, are written
     if (HAS_SECOND) {
-        for (var base = 0u; base < p.second_inputs; base += WORKGROUP) {
-            second_phase(tile, step, size, base + thread, thread);
+        for (var base = 0u; base < bound(tile.direction, p.second_inputs); base += WORKGROUP) {
+            second_phase(tile, base + thread, thread);
         }
         storageBarrier();
     }
     if (HAS_NORM) {
-        norm_phase(tile, step, size, thread);
+        norm_phase(tile, thread);
         storageBarrier();
     }
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let tile = Tile(group.z, group.y * TILE);
+// The tile at the step after `step`, of size 0 if that is not in this chunk.
+fn next_tile(direction: u32, first: u32, step: u32) -> Tile {
+    if (step + 1u == bound(direction, p.last_step)) { return Tile(); }
+    return tile_at(direction, first, step + 1u);
+}
+
+fn run(group: vec3u, thread: u32) {
+    let first = group.y * TILE;
     if (PERSISTENT) {
-        if (running(p.first_step) <= tile.first) { return; }
-        for (var step = p.last_step; step > p.first_step; step--) {
+        for (var step = p.last_step; step > bound(group.z, p.first_step); step--) {
+            let tile = tile_at(group.z, first, step - 1u);
             // Sequences are sorted: the tile's first is the last to end.
-            if (running(step - 1u) > tile.first) {
-                all_phases(tile, step - 1u, tile_size(tile, step - 1u), thread);
-            }
+            if (tile.size > 0u) { all_phases(tile, next_tile(group.z, first, step - 1u), thread); }
         }
-        for (var base = 0u; base < p.state; base += WORKGROUP) {
+        let tile = tile_at(group.z, first, p.first_step);
+        if (tile.size == 0u) { return; }
+        for (var base = 0u; base < bound(tile.direction, p.state); base += WORKGROUP) {
             flush_phase(tile, base + thread, thread);
         }
         return;
     }
     let step = p.first_step + relative_step.value;
-    if (running(step) <= tile.first) { return; }
-    let size = tile_size(tile, step);
+    let tile = tile_at(group.z, first, step);
+    if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;
-    if (PHASE == 0u) { state_phase(tile, step, step + 1u < p.last_step, unit, thread); }
-    if (PHASE == 1u) { norm_phase(tile, step, size, thread); }
-    if (PHASE == 2u) { second_phase(tile, step, size, unit, thread); }
+    if (PHASE == 0u) { state_phase(tile, next_tile(group.z, first, step), unit, thread); }
+    if (PHASE == 1u) { norm_phase(tile, thread); }
+    if (PHASE == 2u) { second_phase(tile, unit, thread); }
     if (PHASE == 3u) { flush_phase(tile, unit, thread); }
 }

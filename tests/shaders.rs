@@ -128,6 +128,13 @@ fn bindings_are_those_of_the_rust_side() {
                         "{label}: no array"
                     );
                 }
+                (1, slot, AddressSpace::Handle) => {
+                    assert!(
+                        matches!(inner, TypeInner::Image { .. }),
+                        "{label}: no texture"
+                    );
+                    storage[slot as usize] = Some(Access::Texture);
+                }
                 place => panic!("{label}: a binding at {place:?}"),
             }
         }

@@ -144,15 +144,15 @@ fn by_strategy(_: Arc<dyn Device>) -> Result<Vec<sweep::Target>> {
 
 #[cfg(feature = "gpu")]
 fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
-    use wgpu_rnn::gpu::{GpuDevice, GpuOptions, list_adapters};
+    use wgpu_rnn::gpu::{GpuDevice, list_adapters};
     if options.device == DeviceChoice::Gpu {
-        let device = GpuDevice::request_blocking(&GpuOptions::new())?;
+        let device = GpuDevice::request_blocking(&options.gpu())?;
         return Ok(vec![Arc::new(device)]);
     }
     let mut devices: Vec<Arc<dyn Device>> = Vec::new();
     for adapter in pollster::block_on(list_adapters()) {
         let info = adapter.get_info();
-        let request = GpuOptions::new()
+        let request = (options.gpu())
             .backends(info.backend.into())
             .adapter(&info.name);
         match GpuDevice::request_blocking(&request) {

@@ -29,6 +29,15 @@ pub(crate) struct Options {
     /// Save states alone and recompute the gates in the backward
     #[arg(long)]
     pub(crate) recompute: bool,
+    /// GPU: sequences of a workgroup's tile in the recurrent kernels, 1, 4, 8 or 16
+    #[arg(long)]
+    pub(crate) tile: Option<usize>,
+    /// GPU: how recurrent layers walk their timesteps
+    #[arg(long, value_enum, default_value_t = StrategyChoice::Auto)]
+    pub(crate) strategy: StrategyChoice,
+    /// GPU: shaders keep wgpu's run-time checks
+    #[arg(long)]
+    pub(crate) checked: bool,
     /// Sweep over length, batch and hidden units instead, with plots
     #[arg(long)]
     pub(crate) sweep: bool,
@@ -71,7 +80,34 @@ pub(crate) enum DeviceChoice {
     Cpu,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StrategyChoice {
+    /// By size
+    Auto,
+    /// All steps of a tile in one dispatch
+    Persistent,
+    /// A dispatch a step
+    Step,
+}
+
 impl Options {
+    /// What to ask of an adapter.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(&self) -> wgpu_rnn::gpu::GpuOptions {
+        use wgpu_rnn::gpu::{GpuOptions, Strategy};
+        let options = GpuOptions::new()
+            .checked(self.checked)
+            .strategy(match self.strategy {
+                StrategyChoice::Auto => Strategy::Auto,
+                StrategyChoice::Persistent => Strategy::Persistent,
+                StrategyChoice::Step => Strategy::Step,
+            });
+        match self.tile {
+            Some(tile) => options.tile(tile),
+            None => options,
+        }
+    }
+
     /// The workloads that are asked for.
     pub(crate) fn workloads(&self) -> Result<Vec<Workload>, String> {
         if let Some(time) = self.time {

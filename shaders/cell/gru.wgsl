@@ -3,7 +3,7 @@
 fn recurrent_unit(site: Site, sum: Gates) {
     let at = p.gates + site.gate;
     let argument = gates[at] + sum;
-    gates[at] = argument;
+    if (KEEPS_GATES) { gates[at] = argument; }
     store_h(site, gru_forward(site.direction, argument, old_h(site)));
 }
 

@@ -18,16 +18,16 @@ fn gate_norm_cell(site: Site, moments: GateMoments) -> LstmCell {
     return lstm_cell(site.direction, gate_arguments(site, gates[p.gates + site.gate], moments), old_c(site));
 }
 
-fn gate_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
+fn gate_moments(tile: Tile, lane: u32, thread: u32) -> GateMoments {
     let count = f32(p.hidden);
     var sum = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        sum += gates[p.gates + site_at(tile, lane, step, unit).gate];
+        sum += gates[p.gates + site_at(tile, lane, unit).gate];
     }
     let mean = workgroup_sum(sum, thread) / count;
     var squares = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = gates[p.gates + site_at(tile, lane, step, unit).gate] - mean;
+        let deviation = gates[p.gates + site_at(tile, lane, unit).gate] - mean;
         squares += deviation * deviation;
     }
     let variance = workgroup_sum(squares, thread) / count;
@@ -35,31 +35,31 @@ fn gate_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
 }
 
 // Adds the peepholes' terms to the products in `gates`; o's on the new cell state needs the moments of i, f and g first.
-fn complete_sums(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
+fn complete_sums(tile: Tile, lane: u32, thread: u32) -> GateMoments {
     if (PEEPHOLE != 0u) {
         for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-            let site = site_at(tile, lane, step, unit);
+            let site = site_at(tile, lane, unit);
             let peephole = lstm_peepholes(site);
             let old = old_c(site);
             gates[p.gates + site.gate] +=
                 vec4f(peephole.x * old, peephole.y * old, 0.0, select(0.0, peephole.z * old, PEEPHOLE == 2u));
         }
     }
-    let moments = gate_moments(tile, lane, step, thread);
+    let moments = gate_moments(tile, lane, thread);
     if (PEEPHOLE != 1u) { return moments; }
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         gates[p.gates + site.gate].w += lstm_peepholes(site).z * gate_norm_cell(site, moments).c;
     }
-    return gate_moments(tile, lane, step, thread);
+    return gate_moments(tile, lane, thread);
 }
 
 fn recurrent_unit(site: Site, sum: Gates) { gates[p.gates + site.gate] += sum; }
 
-fn norm_forward(tile: Tile, lane: u32, step: u32, thread: u32) {
-    let moments = complete_sums(tile, lane, step, thread);
+fn norm_forward(tile: Tile, lane: u32, thread: u32) {
+    let moments = complete_sums(tile, lane, thread);
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let argument = gate_arguments(site, gates[p.gates + site.gate], moments);
         let cell = lstm_cell(site.direction, argument, old_c(site));
         let output = lstm_output(site.direction, argument.w, cell.c);
@@ -97,18 +97,18 @@ fn gate_norm_unit(site: Site, moments: GateMoments) -> GateNormUnit {
 }
 
 // The moments of the complete sums, which the forward has left unless they were rebuilt.
-fn sum_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> GateMoments {
-    if (REBUILT) { return complete_sums(tile, lane, step, thread); }
-    return gate_moments(tile, lane, step, thread);
+fn sum_moments(tile: Tile, lane: u32, thread: u32) -> GateMoments {
+    if (REBUILT) { return complete_sums(tile, lane, thread); }
+    return gate_moments(tile, lane, thread);
 }
 
-fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
-    let moments = sum_moments(tile, lane, step, thread);
+fn norm_backward(tile: Tile, lane: u32, thread: u32) {
+    let moments = sum_moments(tile, lane, thread);
     let count = f32(p.hidden);
     // o first: with a peephole on the new cell state its sum's gradient is part of the cell state's.
     var output_partial = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let back = gate_norm_unit(site, moments);
         let weighted = slots_at(site.direction, p.norm_gates, unit).w * back.d.x;
         output_partial += vec4f(weighted, weighted * back.normalised.w, 0.0, 0.0);
@@ -118,7 +118,7 @@ fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
     var partial = vec4f();
     var partial_normalised = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let back = gate_norm_unit(site, moments);
         let scale = slots_at(site.direction, p.norm_gates, unit);
         var d_c = take_c_gradient(site) + back.d.y;
@@ -136,7 +136,7 @@ fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
     let means = workgroup_sum(partial, thread) / count;
     let means_normalised = workgroup_sum(partial_normalised, thread) / count;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let back = gate_norm_unit(site, moments);
         let old = old_c(site);
         let d = lstm_cell_gradient(site.direction, back.argument, old, back.cell, carry[scratch_second_place(site)]);

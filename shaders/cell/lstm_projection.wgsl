@@ -1,7 +1,7 @@
 // The LSTM's projection (Sak et al. 2014): h' = m W_p + b_p, bounded. A site's unit is one of the projected state here.
 
 fn projected(site: Site, sum: f32) -> f32 {
-    if (p.projection_bias == p.vectors + p.vectors_len) { return sum; }
+    if (p.projection_bias == bound(site.direction, p.vectors + p.vectors_len)) { return sum; }
     return sum + vector_at(site.direction, p.projection_bias, site.unit);
 }
 
@@ -17,7 +17,7 @@ fn project_gradient(site: Site, d_h: f32) {
     var d_new = take_h_gradient(site, d_h);
     if (CLIP_PROJECTION) {
         var sum = 0.0;
-        for (var k = 0u; k < p.second_inputs; k++) {
+        for (var k = 0u; k < bound(site.direction, p.second_inputs); k++) {
             sum += vector_at(site.direction, p.second, site.unit * p.second_inputs + k) * states[second_place(site, k)];
         }
         d_new *= passes(projected(site, sum), p.clip_projection);

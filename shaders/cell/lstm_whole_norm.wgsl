@@ -23,11 +23,11 @@ fn seen_cell(site: Site, normalised: f32) -> f32 {
 }
 
 // The new cell states wait in their place until zoneout mixes them with the old ones.
-fn norm_forward(tile: Tile, lane: u32, step: u32, thread: u32) {
-    let moments = recurrent_moments(tile, lane, step, thread);
+fn norm_forward(tile: Tile, lane: u32, thread: u32) {
+    let moments = recurrent_moments(tile, lane, thread);
     var sum = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let c = whole_cell(site, whole_arguments(site, moments)).c;
         states[c_place(site)] = c;
         sum += c;
@@ -35,12 +35,12 @@ fn norm_forward(tile: Tile, lane: u32, step: u32, thread: u32) {
     let mean = cell_mean(sum, thread);
     var squares = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = states[c_place(site_at(tile, lane, step, unit))] - mean;
+        let deviation = states[c_place(site_at(tile, lane, unit))] - mean;
         squares += deviation * deviation;
     }
     let deviation = cell_deviation(squares, thread);
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let c = states[c_place(site)];
         let argument = whole_arguments(site, moments).w;
         let output = lstm_output(site.direction, argument, seen_cell(site, (c - mean) * deviation));
@@ -63,11 +63,11 @@ fn normalised_output(site: Site, argument: f32, mean: f32, deviation: f32) -> No
     return NormalisedOutput(normalised, d);
 }
 
-fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
-    let moments = recurrent_moments(tile, lane, step, thread);
+fn norm_backward(tile: Tile, lane: u32, thread: u32) {
+    let moments = recurrent_moments(tile, lane, thread);
     var sum = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let c = whole_cell(site, whole_arguments(site, moments)).c;
         carry[scratch_second_place(site)] = c;
         sum += c;
@@ -75,13 +75,13 @@ fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
     let mean = cell_mean(sum, thread);
     var squares = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = carry[scratch_second_place(site_at(tile, lane, step, unit))] - mean;
+        let deviation = carry[scratch_second_place(site_at(tile, lane, unit))] - mean;
         squares += deviation * deviation;
     }
     let deviation = cell_deviation(squares, thread);
     var cell_partial = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let output = normalised_output(site, whole_arguments(site, moments).w, mean, deviation);
         let weighted = vector_at(site.direction, p.norm_cell_weight, unit) * output.d.y;
         cell_partial += vec4f(weighted, weighted * output.normalised, 0.0, 0.0);
@@ -91,7 +91,7 @@ fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
     let means = workgroup_sum(cell_partial, thread) / f32(p.hidden);
     var partial = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let argument = whole_arguments(site, moments);
         let output = normalised_output(site, argument.w, mean, deviation);
         let weighted = vector_at(site.direction, p.norm_cell_weight, unit) * output.d.y;
@@ -100,5 +100,5 @@ fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {
         carry[d_c_place(site)] += d.old;
         partial += take_argument_gradient(site, moments, vec4f(d.argument, output.d.x));
     }
-    put_sum_gradients(tile, lane, step, thread, moments, partial);
+    put_sum_gradients(tile, lane, thread, moments, partial);
 }

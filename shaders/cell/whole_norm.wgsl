@@ -2,16 +2,16 @@
 // the input side (which the projection's own kernel has normalised). The raw products stay in `recurrent_sums`.
 
 // Mean and 1 / sqrt(variance + epsilon) of a sequence's raw recurrent products.
-fn recurrent_moments(tile: Tile, lane: u32, step: u32, thread: u32) -> vec2f {
+fn recurrent_moments(tile: Tile, lane: u32, thread: u32) -> vec2f {
     let count = f32(p.hidden) * dot(NORM_SLOTS, vec4f(1.0));
     var sum = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        sum += dot(recurrent_sums[p.recurrent_sums + site_at(tile, lane, step, unit).gate], NORM_SLOTS);
+        sum += dot(recurrent_sums[p.recurrent_sums + site_at(tile, lane, unit).gate], NORM_SLOTS);
     }
     let mean = workgroup_sum(vec4f(sum, 0.0, 0.0, 0.0), thread).x / count;
     var squares = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = recurrent_sums[p.recurrent_sums + site_at(tile, lane, step, unit).gate] - mean;
+        let deviation = recurrent_sums[p.recurrent_sums + site_at(tile, lane, unit).gate] - mean;
         squares += dot(deviation * deviation, NORM_SLOTS);
     }
     let variance = workgroup_sum(vec4f(squares, 0.0, 0.0, 0.0), thread).x / count;
@@ -38,11 +38,11 @@ fn take_argument_gradient(site: Site, moments: vec2f, gradient: vec4f) -> vec4f 
 }
 
 // From the gradients of the arguments to those of the raw products.
-fn put_sum_gradients(tile: Tile, lane: u32, step: u32, thread: u32, moments: vec2f, partial: vec4f) {
+fn put_sum_gradients(tile: Tile, lane: u32, thread: u32, moments: vec2f, partial: vec4f) {
     let count = f32(p.hidden) * dot(NORM_SLOTS, vec4f(1.0));
     let means = workgroup_sum(partial, thread) / count;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let site = site_at(tile, lane, step, unit);
+        let site = site_at(tile, lane, unit);
         let scale = slots_at(site.direction, p.norm_recurrent, unit);
         let weighted = scale * gates[p.gates + site.gate];
         let normalised = normalised_sums(site, moments);

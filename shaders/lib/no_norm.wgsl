@@ -1,3 +1,3 @@
 // A cell without normalisation.
-fn norm_forward(tile: Tile, lane: u32, step: u32, thread: u32) {}
-fn norm_backward(tile: Tile, lane: u32, step: u32, thread: u32) {}
+fn norm_forward(tile: Tile, lane: u32, thread: u32) {}
+fn norm_backward(tile: Tile, lane: u32, thread: u32) {}

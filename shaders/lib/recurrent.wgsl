@@ -1,10 +1,7 @@
 // What both recurrent kernels share: sizes, places, activations of a direction, zoneout.
 //
-// A workgroup works on a tile of four sequences (neighbours in sorted order, so of similar length) of one direction. Four,
-// because the four sequences' inputs to a product are one vec4 load, which each thread multiplies with its own
-// unit's weights.
-
-const TILE: u32 = 4u;
+// A workgroup works on a tile of TILE sequences (neighbours in sorted order, so of similar length) of one direction: a
+// weight that is loaded serves them all.
 
 override WORKGROUP: u32 = 64;
 // One dispatch for all steps of the tile (the workgroup owns all units), or one for each phase of each step.
@@ -29,7 +26,10 @@ override SAMPLED: bool = false;
 override MASKED: bool = false;
 // Backward: the gates hold products alone.
 override REBUILT: bool = false;
-// Activations of the two directions, as overrides so that the switch is decided when the pipeline is made.
+// Forward: whether a backward will read the gates.
+override KEEPS_GATES: bool = true;
+// Activations of the two directions, as overrides so that the switch is decided when the pipeline is made: where both have
+// the same one it does not depend on the direction.
 override GATE_0: u32 = 0;
 override GATE_1: u32 = 0;
 override CANDIDATE_0: u32 = 1;
@@ -90,18 +90,27 @@ struct Parameters {
     clip_projection: f32,
     zoneout_hidden: f32,
     zoneout_cell: f32,
+    // See `bound`.
+    zero: u32,
     // The array below is aligned to 16 bytes.
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
     // alpha, beta of gate, candidate, hidden for direction 0, then 1.
     activations: array<vec4f, 6>,
 }
 
-// A tile of four sequences of a direction.
+// The sequences of a tile at a step.
 struct Tile {
     direction: u32,
+    step: u32,
+    // The first sequence, and how many of the tile's still run.
     first: u32,
+    size: u32,
+    // Of the first sequence: row of the batch, of the gates (direction included), and of the states before and after.
+    row: u32,
+    gate_row: u32,
+    previous: u32,
+    next: u32,
 }
 
 // One unit of one sequence at one step.
@@ -120,8 +129,7 @@ struct Site {
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-// [directions, packed weights], seen as gates (recurrent weights)
-@group(1) @binding(0) var<storage, read> weights: array<Gates>;
+// Binding 0 are the packed weights of all directions, seen as gates (recurrent weights): lib/weights_*.wgsl.
 // The same, seen as numbers (second matrix, vectors)
 @group(1) @binding(1) var<storage, read> vectors: array<f32>;
 @group(1) @binding(2) var<storage, read> table: array<u32>;
@@ -139,30 +147,44 @@ struct Site {
 
 fn row_offset(step: u32) -> u32 { return table[p.offsets + step]; }
 
-// Sequences still running at a step.
-fn running(step: u32) -> u32 { return row_offset(step + 1u) - row_offset(step); }
-
-// The state row that a sequence's step starts from, without the direction.
-fn previous_row(sequence: u32, step: u32) -> u32 {
-    if (step == 0u) { return sequence; }
-    return p.batch + row_offset(step - 1u) + sequence;
-}
-
-fn site_at(tile: Tile, lane: u32, step: u32, unit: u32) -> Site {
-    let sequence = tile.first + lane;
-    let row = row_offset(step) + sequence;
-    let states_of_direction = tile.direction * (p.batch + p.tokens);
-    return Site(
-        tile.direction,
-        sequence,
+fn tile_at(direction: u32, first: u32, step: u32) -> Tile {
+    let offset = row_offset(step);
+    let running = row_offset(step + 1u) - offset;
+    let row = offset + first;
+    let states_of_direction = direction * (p.batch + p.tokens);
+    let after = p.batch + row_offset(max(step, 1u) - 1u);
+    let previous = states_of_direction + first + select(after, 0u, step == 0u);
+    return Tile(
+        direction,
         step,
-        unit,
+        first,
+        min(running - min(first, running), TILE),
         row,
-        (tile.direction * p.gate_rows + row - p.first_row) * p.hidden + unit,
-        states_of_direction + previous_row(sequence, step),
+        direction * p.gate_rows + row - p.first_row,
+        previous,
         states_of_direction + p.batch + row,
     );
 }
+
+// `limit`, for the end of a loop. Mesa's lavapipe compiles a shader anew at every dispatch, the uniform's values put in and
+// loops unrolled, where nothing else decides how often a loop runs; here the workgroup seems to.
+fn bound(direction: u32, limit: u32) -> u32 { return limit + p.zero * direction; }
+
+fn site_at(tile: Tile, lane: u32, unit: u32) -> Site {
+    return Site(
+        tile.direction,
+        tile.first + lane,
+        tile.step,
+        unit,
+        tile.row + lane,
+        (tile.gate_row + lane) * p.hidden + unit,
+        tile.previous + lane,
+        tile.next + lane,
+    );
+}
+
+// For loads: of a sequence that has ended, those of the last that runs; nothing of it is kept.
+fn running_lane(tile: Tile, lane: u32) -> u32 { return min(lane, tile.size - 1u); }
 
 // Element `index` of a part of the direction's vectors.
 fn vector_at(direction: u32, part: u32, index: u32) -> f32 {
@@ -176,27 +198,39 @@ fn slots_at(direction: u32, part: u32, unit: u32) -> vec4f {
 }
 
 fn gate_activation(direction: u32, x: f32) -> f32 {
-    return activate(select(GATE_0, GATE_1, direction == 1u), p.activations[3u * direction].xy, x);
+    let parameters = p.activations[3u * direction].xy;
+    if (GATE_0 == GATE_1) { return activate(GATE_0, parameters, x); }
+    return activate(select(GATE_0, GATE_1, direction == 1u), parameters, x);
 }
 
 fn gate_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    return activate_derivative(select(GATE_0, GATE_1, direction == 1u), p.activations[3u * direction].xy, x, y);
+    let parameters = p.activations[3u * direction].xy;
+    if (GATE_0 == GATE_1) { return activate_derivative(GATE_0, parameters, x, y); }
+    return activate_derivative(select(GATE_0, GATE_1, direction == 1u), parameters, x, y);
 }
 
 fn candidate_activation(direction: u32, x: f32) -> f32 {
-    return activate(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), p.activations[3u * direction + 1u].xy, x);
+    let parameters = p.activations[3u * direction + 1u].xy;
+    if (CANDIDATE_0 == CANDIDATE_1) { return activate(CANDIDATE_0, parameters, x); }
+    return activate(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), parameters, x);
 }
 
 fn candidate_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    return activate_derivative(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), p.activations[3u * direction + 1u].xy, x, y);
+    let parameters = p.activations[3u * direction + 1u].xy;
+    if (CANDIDATE_0 == CANDIDATE_1) { return activate_derivative(CANDIDATE_0, parameters, x, y); }
+    return activate_derivative(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), parameters, x, y);
 }
 
 fn hidden_activation(direction: u32, x: f32) -> f32 {
-    return activate(select(HIDDEN_0, HIDDEN_1, direction == 1u), p.activations[3u * direction + 2u].xy, x);
+    let parameters = p.activations[3u * direction + 2u].xy;
+    if (HIDDEN_0 == HIDDEN_1) { return activate(HIDDEN_0, parameters, x); }
+    return activate(select(HIDDEN_0, HIDDEN_1, direction == 1u), parameters, x);
 }
 
 fn hidden_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    return activate_derivative(select(HIDDEN_0, HIDDEN_1, direction == 1u), p.activations[3u * direction + 2u].xy, x, y);
+    let parameters = p.activations[3u * direction + 2u].xy;
+    if (HIDDEN_0 == HIDDEN_1) { return activate_derivative(HIDDEN_0, parameters, x, y); }
+    return activate_derivative(select(HIDDEN_0, HIDDEN_1, direction == 1u), parameters, x, y);
 }
 
 // A pre-activation as its activation sees it, and whether the derivative passes.

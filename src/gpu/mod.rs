@@ -19,9 +19,12 @@ mod plan;
 mod profile;
 mod recorder;
 pub mod shader;
+mod texture;
+mod unroll;
 
 pub use adapter::list_adapters;
 pub use buffer::BufferSlice;
 pub use device::{GpuDevice, OPTIONAL_FEATURES, REQUIRED_FEATURES, required_limits};
+use kernel::TILES;
 pub use options::{GpuOptions, LimitsChoice, Strategy};
 pub use plan::GpuPlan;

@@ -39,6 +39,7 @@ pub struct GpuOptions {
     pub(crate) submit_budget: u64,
     pub(crate) checked: bool,
     pub(crate) subgroups: bool,
+    pub(crate) tile: Option<usize>,
 }
 
 impl Default for GpuOptions {
@@ -51,6 +52,7 @@ impl Default for GpuOptions {
             submit_budget: Self::DEFAULT_SUBMIT_BUDGET,
             checked: true,
             subgroups: true,
+            tile: None,
         }
     }
 }
@@ -99,6 +101,14 @@ impl GpuOptions {
     /// Whether to use subgroups where the adapter has them and [`LimitsChoice::Adapter`] asks for all of it; `true` at first.
     pub fn subgroups(mut self, subgroups: bool) -> Self {
         self.subgroups = subgroups;
+        self
+    }
+
+    /// How many sequences a workgroup of the recurrent kernels takes: 1, 4, 8 or 16 (another number is taken as the next
+    /// smaller one of these). Without it a table says, by the size of the batch and the kind of adapter.
+    pub fn tile(mut self, sequences: usize) -> Self {
+        let tiles = crate::gpu::TILES.into_iter().rev();
+        self.tile = Some({ tiles }.find(|tile| *tile <= sequences).unwrap_or(1));
         self
     }
 

@@ -71,6 +71,19 @@ fn entry(
     }
 }
 
+fn texture_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        },
+        count: None,
+    }
+}
+
 /// Bytes of the binding of a relative step; WebGL-class adapters want multiples of 16.
 pub(crate) const STEP_BYTES: u64 = 16;
 
@@ -112,13 +125,13 @@ impl PipelineCache {
         }
         let entries: Vec<_> = (0..)
             .zip(bindings)
-            .map(|(binding, access)| {
-                let read_only = *access == Access::Read;
-                entry(
-                    binding,
-                    wgpu::BufferBindingType::Storage { read_only },
-                    None,
-                )
+            .map(|(binding, access)| match access {
+                Access::Texture => texture_entry(binding),
+                Access::Read | Access::ReadWrite => {
+                    let read_only = *access == Access::Read;
+                    let storage = wgpu::BufferBindingType::Storage { read_only };
+                    entry(binding, storage, None)
+                }
             })
             .collect();
         let layout = context.scoped(|| {

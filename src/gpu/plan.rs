@@ -9,6 +9,7 @@ use super::kernel;
 use super::pipeline::STEP_BYTES;
 use super::recorder::{Binding, Recorded, Recorder, Recording, UNIFORM_BYTES};
 use super::shader::Access;
+use super::texture::TextureCopy;
 use crate::device;
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
@@ -30,6 +31,9 @@ pub struct GpuPlan {
     /// The kernel of each pipeline.
     labels: Vec<String>,
     sections: [Vec<Recorded>; 4],
+    textures: Vec<(BufferId, TextureCopy)>,
+    /// For each section the textures whose buffers it writes.
+    refreshes: [Vec<usize>; 4],
     step_stride: u32,
     /// For reads; grows to the largest buffer that was read.
     staging: Option<wgpu::Buffer>,
@@ -46,14 +50,11 @@ impl GpuPlan {
         for spec in program.buffers() {
             buffer::check_size(context, spec.label, spec.len)?;
         }
-        let mut recorder = Recorder::new(context, &program);
-        for section in Section::ALL {
-            recorder.section(section as usize);
-            for operation in program.section(section) {
-                kernel::record(operation, &mut recorder)?;
-            }
+        let mut recording = record_all(Recorder::new(context, &program), &program)?;
+        if recording.reads_what_it_writes() {
+            let recorder = Recorder::new(context, &program).without_textures();
+            recording = record_all(recorder, &program)?;
         }
-        let recording = recorder.finish();
         Self::assemble(context, program, external, recording)
     }
 
@@ -69,14 +70,18 @@ impl GpuPlan {
         let pipelines = context.pipelines.get_all(context, &recording.pipelines)?;
         let tables = Tables::new(context, &recording)?;
         check_aliases(&program, &recording, &buffers)?;
-        let groups = bind_groups(context, &recording, &buffers, &tables)?;
+        let textures = textures(context, &program, &recording)?;
+        let refreshes = refreshes(&recording, &textures);
+        let groups = bind_groups(context, &recording, (&buffers, &textures), &tables)?;
         let own = (0..).zip(&buffers).filter(|(index, _)| {
             let mut given = external.iter();
             !given.any(|(id, _)| id.0 == *index)
         });
         let own: u64 = own.map(|(_, slice)| slice.size()).sum();
         let plan = Self {
-            bytes: own + tables.bytes(),
+            bytes: own
+                + tables.bytes()
+                + textures.iter().map(|(_, copy)| copy.bytes()).sum::<u64>(),
             parameters: tables.bind(context)?,
             table: tables.words,
             step_stride: tables.step_stride as u32,
@@ -89,6 +94,8 @@ impl GpuPlan {
                 .map(|request| request.shader.label().to_owned())
                 .collect(),
             sections: recording.sections,
+            textures,
+            refreshes,
             staging: None,
         };
         log::debug!(
@@ -108,8 +115,10 @@ impl GpuPlan {
     /// # Errors
     /// [`Error::DeviceLost`]; [`Error::Device`] if `encoder` is of another device.
     pub fn record(&mut self, section: Section, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        self.context
-            .scoped(|| self.encode(&self.sections[section as usize], encoder))
+        self.context.scoped(|| {
+            self.encode(&self.sections[section as usize], encoder);
+            self.refresh(section, encoder);
+        })
     }
 
     /// The range of the underlying buffer that holds a buffer of the program, to be bound or copied by the caller; `None` for
@@ -209,12 +218,24 @@ impl GpuPlan {
         }
     }
 
-    fn submit(&self, commands: &[Recorded]) {
+    /// Brings the copies of the buffers that a section writes up to date.
+    fn refresh(&self, section: Section, encoder: &mut wgpu::CommandEncoder) {
+        for &index in &self.refreshes[section as usize] {
+            let (buffer, copy) = &self.textures[index];
+            copy.update(encoder, &self.buffers[buffer.0]);
+        }
+    }
+
+    /// Submits a part of a section; after the `last` the copies follow.
+    fn submit(&self, section: Section, commands: Range<usize>, last: bool) {
         let mut encoder = self
             .context
             .device
             .create_command_encoder(&Default::default());
-        self.encode(commands, &mut encoder);
+        self.encode(&self.sections[section as usize][commands], &mut encoder);
+        if last {
+            self.refresh(section, &mut encoder);
+        }
         self.context.queue.submit([encoder.finish()]);
     }
 }
@@ -234,7 +255,15 @@ impl Plan for GpuPlan {
 
     fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<()> {
         self.program.check_len(buffer, values.len())?;
-        self.buffers[buffer.0].write(&self.context, 0, values)
+        self.buffers[buffer.0].write(&self.context, 0, values)?;
+        match self.textures.iter().find(|(id, _)| *id == buffer) {
+            None => Ok(()),
+            Some((_, copy)) => self.context.scoped(|| {
+                let mut encoder = (self.context.device).create_command_encoder(&Default::default());
+                copy.update(&mut encoder, &self.buffers[buffer.0]);
+                self.context.queue.submit([encoder.finish()]);
+            }),
+        }
     }
 
     fn run(&mut self, section: Section) -> Result<()> {
@@ -245,12 +274,12 @@ impl Plan for GpuPlan {
             for (index, command) in commands.iter().enumerate() {
                 let next = cost.saturating_add(command.cost);
                 if index > start && (next > budget || index - start == DISPATCHES_PER_SUBMIT) {
-                    self.submit(&commands[start..index]);
+                    self.submit(section, start..index, false);
                     (start, cost) = (index, 0);
                 }
                 cost = cost.saturating_add(command.cost);
             }
-            self.submit(&commands[start..]);
+            self.submit(section, start..commands.len(), true);
         })?;
         // Frees what earlier submissions held and lets a loss be noticed.
         self.context.poll();
@@ -276,6 +305,16 @@ impl Plan for GpuPlan {
     fn bytes(&self) -> u64 {
         self.bytes + self.staging.as_ref().map_or(0, wgpu::Buffer::size)
     }
+}
+
+fn record_all(mut recorder: Recorder<'_>, program: &Program) -> Result<Recording> {
+    for section in Section::ALL {
+        recorder.section(section as usize);
+        for operation in program.section(section) {
+            kernel::record(operation, &mut recorder)?;
+        }
+    }
+    Ok(recorder.finish())
 }
 
 /// Refuses what the device cannot hold, before anything is created.
@@ -427,11 +466,37 @@ fn check_aliases(program: &Program, recording: &Recording, buffers: &[BufferSlic
     Ok(())
 }
 
+/// A texture for each buffer that is read as one.
+fn textures(
+    context: &Context,
+    program: &Program,
+    recording: &Recording,
+) -> Result<Vec<(BufferId, TextureCopy)>> {
+    let mut textures: Vec<(BufferId, TextureCopy)> = Vec::new();
+    for binding in recording.groups.iter().flatten() {
+        if let Binding::Texture(id) = *binding
+            && textures.iter().all(|(known, _)| *known != id)
+        {
+            textures.push((id, TextureCopy::new(context, program.buffers()[id.0].len)?));
+        }
+    }
+    Ok(textures)
+}
+
+/// For each section the textures whose buffers it writes.
+fn refreshes(recording: &Recording, textures: &[(BufferId, TextureCopy)]) -> [Vec<usize>; 4] {
+    std::array::from_fn(|section| {
+        let written =
+            |&index: &usize| recording.uses(section, Binding::ReadWrite(textures[index].0));
+        (0..textures.len()).filter(written).collect()
+    })
+}
+
 /// Group 1 of every dispatch.
 fn bind_groups(
     context: &Context,
     recording: &Recording,
-    buffers: &[BufferSlice],
+    (buffers, textures): (&[BufferSlice], &[(BufferId, TextureCopy)]),
     tables: &Tables,
 ) -> Result<Vec<wgpu::BindGroup>> {
     let bind = |bindings: &Vec<Binding>| {
@@ -440,6 +505,11 @@ fn bind_groups(
         let resource = |binding: &Binding| match binding {
             Binding::Read(id) | Binding::ReadWrite(id) => {
                 wgpu::BindingResource::Buffer(buffers[id.0].binding())
+            }
+            Binding::Texture(id) => {
+                let place = textures.iter().position(|(known, _)| known == id);
+                let (_, copy) = &textures[place.unwrap_or(0)];
+                wgpu::BindingResource::TextureView(copy.view())
             }
             Binding::Table => tables.words.as_entire_binding(),
             Binding::ScratchRead | Binding::ScratchWrite => tables.scratch.as_entire_binding(),

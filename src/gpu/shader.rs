@@ -6,14 +6,19 @@
 
 use std::sync::Arc;
 
-/// How a shader uses a storage buffer.
+/// How a shader uses a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     /// `var<storage, read>`
     Read,
     /// `var<storage, read_write>`
     ReadWrite,
+    /// `var` of type `texture_2d<f32>`: a copy of the buffer, four elements a texel, in rows of [`TEXTURE_WIDTH`]
+    Texture,
 }
+
+/// Texels in a row of a buffer's copy; `lib/weights_texture.wgsl` knows it too.
+pub const TEXTURE_WIDTH: usize = 4096;
 
 /// An assembled shader.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,5 +1,6 @@
 //! Fill and the matrix product.
 
+use wgpu_rnn::Plan as _;
 use wgpu_rnn::ops::{Fill, Gemm, Matrix, Region, RowMap, Section};
 
 use crate::support::{Case, devices, random, whole};

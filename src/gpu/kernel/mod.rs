@@ -19,6 +19,8 @@ mod squared_norm;
 mod strided_copies;
 mod sum_partials;
 
+pub(crate) use recurrent::TILES;
+
 use super::recorder::Recorder;
 use super::shader::Shader;
 use crate::error::Result;
@@ -35,6 +37,13 @@ pub(crate) mod lib {
     pub(crate) const REDUCE: &str = include_str!("../../../shaders/lib/reduce.wgsl");
     /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
     pub(crate) const STEP: &str = include_str!("../../../shaders/lib/step.wgsl");
+    /// `weight_at`: of a buffer, or of its copy as a texture.
+    pub(crate) fn weights(texture: bool) -> &'static str {
+        match texture {
+            true => include_str!("../../../shaders/lib/weights_texture.wgsl"),
+            false => include_str!("../../../shaders/lib/weights_buffer.wgsl"),
+        }
+    }
     /// The twin of [`crate::random`].
     pub(crate) const RANDOM: &str = include_str!("../../../shaders/lib/random.wgsl");
 }

@@ -1,26 +1,24 @@
 //! [`RecurrentBackward`] on the GPU: the mirror of [`recurrent_forward`](super::recurrent_forward), last step first.
 
-use super::recurrent::{self, ACCESS, Params, Phase, Schedule};
+use super::recurrent::{self, Kernel, Params, Phase, Schedule};
 use crate::error::{Error, Result};
 use crate::gpu::recorder::{Binding, Recorder};
-use crate::gpu::shader::{Access, Shader};
+use crate::gpu::shader::Access::{Read, ReadWrite};
+use crate::gpu::shader::Shader;
 use crate::ops::{Recurrence, RecurrentBackward, Region};
 
-fn shader(op: &Recurrence) -> Shader {
-    let main = include_str!("../../../shaders/recurrent_backward.wgsl");
-    let mut access = ACCESS.to_vec();
-    access.extend([Access::ReadWrite; 2]);
-    recurrent::shader(op, "recurrent_backward", main, &access)
-}
+const KERNEL: Kernel = Kernel {
+    name: "recurrent_backward",
+    main: include_str!("../../../shaders/recurrent_backward.wgsl"),
+    second: include_str!("../../../shaders/lib/second_backward.wgsl"),
+    bindings: &[
+        Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite, ReadWrite,
+    ],
+    term: |op| op.layout.slots,
+};
 
 pub(crate) fn shaders() -> Vec<Shader> {
-    let samples = recurrent::samples().unwrap_or_default();
-    let variants = |op: &Recurrence| {
-        [true, false].map(|persistent| {
-            shader(op).with_overrides(&recurrent::sample_overrides(op, persistent))
-        })
-    };
-    samples.iter().flat_map(variants).collect()
+    recurrent::sample_shaders(&KERNEL)
 }
 
 pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -28,8 +26,8 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     recurrent::check(forward, recorder)?;
     check(op, recorder)?;
     let schedule = Schedule::new(forward, recorder)?.rebuilt(op.rebuilt);
-    let shader = shader(forward);
-    let mut bindings = recurrent::bindings(forward);
+    let shader = recurrent::shader(forward, &KERNEL, schedule.form());
+    let mut bindings = recurrent::bindings(forward, schedule.form());
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
     bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
     let params = params(op);

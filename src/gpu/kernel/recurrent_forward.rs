@@ -1,30 +1,29 @@
 //! [`Recurrence`] on the GPU: all steps of a tile in one dispatch, or one dispatch for each phase of a step.
 
-use super::recurrent::{self, ACCESS, Params, Phase, Schedule};
+use super::recurrent::{self, Kernel, Params, Phase, Schedule};
 use crate::error::Result;
 use crate::gpu::recorder::Recorder;
+use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
 use crate::ops::Recurrence;
 
-fn shader(op: &Recurrence) -> Shader {
-    let main = include_str!("../../../shaders/recurrent_forward.wgsl");
-    recurrent::shader(op, "recurrent_forward", main, &ACCESS)
-}
+const KERNEL: Kernel = Kernel {
+    name: "recurrent_forward",
+    main: include_str!("../../../shaders/recurrent_forward.wgsl"),
+    second: include_str!("../../../shaders/lib/second_forward.wgsl"),
+    bindings: &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
+    term: |_| 1,
+};
 
 pub(crate) fn shaders() -> Vec<Shader> {
-    let samples = recurrent::samples().unwrap_or_default();
-    let variants = |op: &Recurrence| {
-        [true, false].map(|persistent| {
-            shader(op).with_overrides(&recurrent::sample_overrides(op, persistent))
-        })
-    };
-    samples.iter().flat_map(variants).collect()
+    recurrent::sample_shaders(&KERNEL)
 }
 
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {
     recurrent::check(op, recorder)?;
     let schedule = Schedule::new(op, recorder)?;
-    let (shader, bindings, params) = (shader(op), recurrent::bindings(op), Params::new(op));
+    let shader = recurrent::shader(op, &KERNEL, schedule.form());
+    let (bindings, params) = (recurrent::bindings(op, schedule.form()), Params::new(op));
     let phases = phases(op);
     for steps in schedule.groups() {
         if schedule.is_persistent() {

@@ -3,8 +3,10 @@
 use super::split::Split;
 use super::{Part, bindings, map_code, rows_per_dispatch};
 use crate::error::Result;
+use crate::gpu::kernel::lib;
 use crate::gpu::recorder::{Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
+use crate::gpu::unroll::unroll;
 use crate::ops::{Gemm, Matrix, RowMap};
 
 /// Terms of a sum in one dispatch. Mesa's software adapter silently ends an invocation's loops after 65,535 iterations in
@@ -35,24 +37,25 @@ struct Params {
     accumulate: u32,
 }
 
-fn shader(rows: usize) -> Shader {
-    use Access::{Read, ReadWrite};
-    let mut source = format!("const ROWS: u32 = {rows}u;\n");
-    for line in include_str!("../../../../shaders/gemm_broadcast.wgsl").lines() {
-        let marks = [("ROWu", rows), ("BLOCKu", rows / 4), ("LOADu", rows / 8)];
-        match marks.into_iter().find(|(mark, _)| line.contains(mark)) {
-            None => source += &format!("{line}\n"),
-            Some((mark, count)) => {
-                for index in 0..count {
-                    source += &format!("{}\n", line.replace(mark, &format!("{index}u")));
-                }
-            }
-        }
-    }
+fn shader(rows: usize, texture: bool) -> Shader {
+    use Access::{Read, ReadWrite, Texture};
+    let source = unroll(
+        include_str!("../../../../shaders/gemm_broadcast.wgsl"),
+        &[("ROW", rows), ("BLOCK", rows / 4), ("LOAD", rows / 8)],
+    );
+    let source = format!("const ROWS: u32 = {rows}u;\n{source}");
+    let (b, suffix) = match texture {
+        true => (Texture, "_texture"),
+        false => (Read, ""),
+    };
     Shader::new(
-        format!("gemm_broadcast_{rows}"),
-        &[&source],
-        &[Read, Read, Read, Read, ReadWrite],
+        format!("gemm_broadcast_{rows}{suffix}"),
+        &[
+            "const WEIGHTS_BINDING: i32 = 1; alias Weights = vec4f;",
+            lib::weights(texture),
+            &source,
+        ],
+        &[Read, b, Read, Read, ReadWrite],
         size_of::<Params>(),
     )
     .with_subgroups()
@@ -65,18 +68,22 @@ pub(super) fn shaders() -> Vec<Shader> {
         (2, false, false),
         (3, true, false),
     ];
-    let of_rows = |rows| {
+    let of_rows = |(rows, texture)| {
         layouts.map(|(map, a_along_k, b_along_k)| {
             let plan = Plan {
                 rows,
                 workgroup: 64,
                 a_along_k,
                 b_along_k,
+                texture,
             };
-            shader(rows).with_overrides(&plan.overrides(map, map == 0))
+            shader(rows, texture).with_overrides(&plan.overrides(map, map == 0))
         })
     };
-    ROWS.into_iter().flat_map(of_rows).collect()
+    let forms = ROWS
+        .into_iter()
+        .flat_map(|rows| [(rows, false), (rows, true)]);
+    forms.flat_map(of_rows).collect()
 }
 
 /// How the kernel handles a product.
@@ -85,6 +92,8 @@ pub(super) struct Plan {
     workgroup: usize,
     a_along_k: bool,
     b_along_k: bool,
+    /// `b` by a texture.
+    texture: bool,
 }
 
 impl Plan {
@@ -122,6 +131,7 @@ impl Plan {
             workgroup: subgroup.clamp(8, 64),
             a_along_k,
             b_along_k,
+            texture: recorder.has_texture(op.b.region.buffer),
         })
     }
 
@@ -138,12 +148,12 @@ impl Plan {
 }
 
 pub(super) fn record(op: &Gemm, plan: &Plan, recorder: &mut Recorder<'_>) -> Result<()> {
-    let shader = shader(plan.rows);
+    let shader = shader(plan.rows, plan.texture);
     let (map, map_offset) = map_code(op);
     let columns = (op.n / 4).div_ceil(plan.workgroup);
     let tiles = columns * op.m.div_ceil(plan.rows);
     let split = Split::new(op, recorder, tiles, TERMS_PER_DISPATCH);
-    let bindings = bindings(op, &split);
+    let bindings = bindings(op, &split, plan.texture);
     let [c_offset, c_row, _, c_split] = split.target(op).map(|value| (value / 4) as u32);
     let padded = columns * plan.workgroup * 4;
     let terms = op.k.min(TERMS_PER_DISPATCH);

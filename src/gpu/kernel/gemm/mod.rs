@@ -67,11 +67,14 @@ fn map_code(op: &Gemm) -> (u32, u32) {
     }
 }
 
-/// What both kernels bind. The result goes to the scratch buffer if the sum is split.
-fn bindings(op: &Gemm, split: &Split) -> [Binding; 5] {
+/// What both kernels bind, the right factor as a `texture` if asked. The result goes to the scratch buffer if the sum is split.
+fn bindings(op: &Gemm, split: &Split, texture: bool) -> [Binding; 5] {
     [
         Binding::Read(op.a.region.buffer),
-        Binding::Read(op.b.region.buffer),
+        match texture {
+            true => Binding::Texture(op.b.region.buffer),
+            false => Binding::Read(op.b.region.buffer),
+        },
         // Without a bias something readable has to be bound.
         Binding::Read(op.bias.map_or(op.b.region.buffer, |bias| bias.buffer)),
         Binding::Table,

@@ -75,7 +75,7 @@ pub(super) fn record(op: &Gemm, recorder: &mut Recorder<'_>) -> Result<()> {
     let columns = op.n.div_ceil(TILE);
     let tiles = columns * op.m.div_ceil(TILE);
     let split = Split::new(op, recorder, tiles, TERMS_PER_DISPATCH);
-    let bindings = bindings(op, &split);
+    let bindings = bindings(op, &split, false);
     let [c_offset, c_row, c_column, c_split] = split.target(op).map(|value| value as u32);
     let terms = op.k.clamp(1, TERMS_PER_DISPATCH);
     let rows = rows_per_dispatch(recorder, TILE, [columns * TILE, terms]);

@@ -1,5 +1,6 @@
 //! What both recurrent kernels share: the uniform, the shader's modules and variants for a cell, and the schedule of steps.
 
+mod form;
 mod params;
 mod samples;
 mod schedule;
@@ -9,10 +10,11 @@ use crate::error::{Error, Result};
 use crate::gpu::recorder::Recorder;
 use crate::ops::Recurrence;
 
+pub(crate) use form::TILES;
 pub(super) use params::Params;
-pub(super) use samples::{sample_overrides, samples};
+pub(super) use samples::sample_shaders;
 pub(super) use schedule::{Phase, Schedule};
-pub(super) use shader::{ACCESS, bindings, shader};
+pub(super) use shader::{Kernel, bindings, shader};
 
 /// Checks that every buffer holds what the operation will touch.
 pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {

@@ -51,7 +51,9 @@ pub(in crate::gpu::kernel) struct Params {
     clip_projection: f32,
     zoneout_hidden: f32,
     zoneout_cell: f32,
-    padding: [u32; 3],
+    /// Stays 0: `bound` in the shader says why.
+    zero: u32,
+    padding: [u32; 2],
     activations: [[f32; 4]; 6],
 }
 
@@ -122,7 +124,8 @@ impl Params {
             clip_projection: clip.projection.unwrap_or(0.0),
             zoneout_hidden: op.spec.zoneout.hidden,
             zoneout_cell: op.spec.zoneout.cell,
-            padding: [0; 3],
+            zero: 0,
+            padding: [0; 2],
             activations,
         }
     }

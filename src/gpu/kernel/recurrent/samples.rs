@@ -1,12 +1,14 @@
 //! One recurrence for each cell's kernel, for the list of shaders.
 
-use super::shader::variant;
+use super::form::Form;
+use super::shader::{Kernel, shader, variant};
 use crate::config::{GruReset, LayerNormKind, Peephole};
 use crate::error::Result;
+use crate::gpu::shader::Shader;
 use crate::ops::Recurrence;
 
 /// A recurrence of every cell's kernel, for the list of shaders.
-pub(in crate::gpu::kernel) fn samples() -> Result<Vec<Recurrence>> {
+fn samples() -> Result<Vec<Recurrence>> {
     use crate::config::RnnConfig;
     use crate::ops::{Operation, Program, Role, Section};
     let whole = LayerNormKind::WholeThenSum;
@@ -16,6 +18,7 @@ pub(in crate::gpu::kernel) fn samples() -> Result<Vec<Recurrence>> {
             .peephole(Peephole::New)
             .projection(2, true)
             .build()?,
+        RnnConfig::lstm(3, 5).build()?,
         RnnConfig::lstm(3, 5).layer_norm(whole, 1e-5).build()?,
         RnnConfig::lstm(3, 5)
             .layer_norm(LayerNormKind::PerGate, 1e-5)
@@ -54,13 +57,18 @@ pub(in crate::gpu::kernel) fn samples() -> Result<Vec<Recurrence>> {
     Ok(samples)
 }
 
-/// The variant's overrides with a workgroup size, for the list of shaders.
-pub(in crate::gpu::kernel) fn sample_overrides(
-    op: &Recurrence,
-    persistent: bool,
-) -> Vec<(&'static str, f64)> {
-    let mut overrides = variant(op);
-    overrides.push(("WORKGROUP", 64.0));
-    overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
-    overrides
+/// A kernel's shaders for each cell, strategy and form.
+pub(in crate::gpu::kernel) fn sample_shaders(kernel: &Kernel) -> Vec<Shader> {
+    let samples = samples().unwrap_or_default();
+    let mut shaders = Vec::new();
+    let forms = |op| Form::all(op).into_iter().map(move |form| (op, form));
+    for (op, form) in samples.iter().flat_map(forms) {
+        for persistent in [true, false] {
+            let mut overrides = variant(op);
+            overrides.push(("WORKGROUP", 64.0));
+            overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
+            shaders.push(shader(op, kernel, form).with_overrides(&overrides));
+        }
+    }
+    shaders
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::form::Form;
 use super::params::Params;
 use super::shader::variant;
 use crate::error::{Error, Result};
@@ -9,9 +10,6 @@ use crate::gpu::options::Strategy;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::Shader;
 use crate::ops::{Mode, Recurrence};
-
-/// Sequences of a workgroup; `TILE` in the shader.
-pub(in crate::gpu::kernel) const TILE: usize = 4;
 
 /// Loop iterations of one invocation in one dispatch. Mesa's software adapter silently ends an invocation's loops after
 /// 65,535 iterations in total; the estimate below errs on the high side, and this leaves a margin on top.
@@ -37,6 +35,7 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
     op: &'a Recurrence,
     /// The backward's: its gates hold products alone.
     rebuilt: bool,
+    form: Form,
     persistent: bool,
     workgroup: usize,
     steps_per_dispatch: usize,
@@ -45,6 +44,7 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
 impl<'a> Schedule<'a> {
     /// Chooses the strategy, or takes the one that was asked for.
     pub(in crate::gpu::kernel) fn new(op: &'a Recurrence, recorder: &Recorder<'_>) -> Result<Self> {
+        let form = Form::new(op, recorder);
         let limits = recorder.limits();
         let widest = op.hidden.max(op.state);
         let most = limits
@@ -52,8 +52,8 @@ impl<'a> Schedule<'a> {
             .min(limits.max_compute_workgroup_size_x)
             .min(256);
         let workgroup = widest.next_power_of_two().clamp(32, most as usize);
-        let iterations = iterations_per_step(op, workgroup);
-        let tiles = op.batch.div_ceil(TILE) * op.directions;
+        let iterations = iterations_per_step(op, form.tile, workgroup);
+        let tiles = op.batch.div_ceil(form.tile) * op.directions;
         // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile cannot
         // spread. In between it takes enough tiles to occupy the cores.
         let suits = op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16);
@@ -80,10 +80,10 @@ impl<'a> Schedule<'a> {
             false => STEPS_PER_GROUP,
         };
         log::debug!(
-            "recurrence of layer {} (hidden {}, {} tiles of {TILE} sequences): {}",
+            "recurrence of layer {} (hidden {}, {tiles} tiles of {}): {}",
             op.layer,
             op.hidden,
-            tiles,
+            form.tile,
             match persistent {
                 true => format!("persistent, {steps_per_dispatch} steps a dispatch"),
                 false => "one dispatch for each phase of a step".to_owned(),
@@ -92,6 +92,7 @@ impl<'a> Schedule<'a> {
         Ok(Self {
             op,
             rebuilt: false,
+            form,
             persistent,
             workgroup: if persistent {
                 workgroup
@@ -105,6 +106,11 @@ impl<'a> Schedule<'a> {
     /// The same for a backward whose gates were `rebuilt`.
     pub(in crate::gpu::kernel) fn rebuilt(self, rebuilt: bool) -> Self {
         Self { rebuilt, ..self }
+    }
+
+    /// The form of the kernel.
+    pub(in crate::gpu::kernel) fn form(&self) -> Form {
+        self.form
     }
 
     /// The operation's steps in the groups that are dispatched together, first to last.
@@ -150,7 +156,7 @@ impl<'a> Schedule<'a> {
         overrides.push(("WORKGROUP", self.workgroup as f64));
         overrides.push(("PERSISTENT", f64::from(u8::from(self.persistent))));
         overrides.push(("PHASE", f64::from(phase.number)));
-        let tiles = packing.batch_size(step).div_ceil(TILE);
+        let tiles = packing.batch_size(step).div_ceil(self.form.tile);
         let blocks = phase
             .units
             .map_or(1, |units| units.div_ceil(self.workgroup));
@@ -180,21 +186,24 @@ fn multiply_adds(op: &Recurrence, rows: usize) -> u64 {
 }
 
 /// Loop iterations of an invocation for one step of the persistent kernel, all phases, forward or backward, rounded up.
-fn iterations_per_step(op: &Recurrence, workgroup: usize) -> usize {
-    // A product over `terms` for one block of units: the terms, their staging (up to five iterations an element for each
-    // thread), the chunks, and the arithmetic of the tile's sequences.
-    let product = |terms: usize| terms + 6 * terms.div_ceil(workgroup) + terms.div_ceil(128) + 8;
-    let draws = if op.mode == Mode::Training {
-        2 * 10 * TILE
-    } else {
-        0
+fn iterations_per_step(op: &Recurrence, tile: usize, workgroup: usize) -> usize {
+    // Two numbers of ten rounds each for an element.
+    let zoneout = op.spec.zoneout.hidden > 0.0 || op.spec.zoneout.cell > 0.0;
+    let draws = match op.mode {
+        Mode::Training if zoneout => 2 * 10,
+        _ => 0,
     };
+    // A product over `terms` for one block of units: the terms, the chunks with their staging, and the arithmetic of the
+    // tile's sequences.
+    let chunk = 512 / tile;
+    let staging = |terms: usize| terms.div_ceil(chunk) * (2 + chunk.div_ceil(workgroup));
+    let product = |terms: usize| terms + staging(terms) + tile * (1 + draws) + 8;
     let blocks = |units: usize| units.div_ceil(workgroup);
     let widest = op.hidden.max(op.state);
-    let mut iterations = blocks(widest) * (product(widest) + draws);
+    let mut iterations = blocks(widest) * product(widest);
     if op.spec.has_second_product() {
         let clip = match op.spec.clip.projection {
-            Some(_) => TILE * op.layout.second_inputs,
+            Some(_) => tile * op.layout.second_inputs,
             None => 0,
         };
         iterations += blocks(widest) * (product(widest) + clip);
@@ -202,7 +211,7 @@ fn iterations_per_step(op: &Recurrence, workgroup: usize) -> usize {
     if op.spec.layer_norm.is_some() {
         // Up to eleven passes over a row's units, eight slot sums in some, and a reduction after each.
         let reductions = 11 * (workgroup.ilog2() as usize + 1);
-        iterations += TILE * (blocks(op.hidden) * (11 + 3 * 4 + draws) + reductions);
+        iterations += tile * (blocks(op.hidden) * (11 + 3 * 4 + draws) + reductions);
     }
     iterations + iterations / 4 + 16
 }

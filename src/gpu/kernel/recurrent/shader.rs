@@ -1,5 +1,6 @@
 //! The shaders of both recurrent kernels: the table of cells, what they bind, and their variants.
 
+use super::form::Form;
 use super::params::Params;
 use crate::config::{Cell, Coupled, GruReset, GruUpdate, LayerNormKind, Peephole};
 use crate::gpu::recorder::Binding;
@@ -18,16 +19,11 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     match (op.spec.cell, norm, op.spec.reset) {
         (Cell::Elman, ..) => (
             "elman",
-            vec![
-                module!("lib/no_norm.wgsl"),
-                module!("lib/no_second.wgsl"),
-                module!("cell/elman.wgsl"),
-            ],
+            vec![module!("lib/no_norm.wgsl"), module!("cell/elman.wgsl")],
         ),
         (Cell::Gru, Some(_), _) => (
             "gru_whole_norm",
             vec![
-                module!("lib/no_second.wgsl"),
                 module!("cell/gru_unit.wgsl"),
                 module!("cell/whole_norm.wgsl"),
                 module!("cell/gru_whole_norm.wgsl"),
@@ -37,7 +33,6 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
             "gru",
             vec![
                 module!("lib/no_norm.wgsl"),
-                module!("lib/no_second.wgsl"),
                 module!("cell/gru_unit.wgsl"),
                 module!("cell/gru.wgsl"),
             ],
@@ -62,7 +57,6 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
         (Cell::Lstm, Some(LayerNormKind::WholeThenSum), _) => (
             "lstm_whole_norm",
             vec![
-                module!("lib/no_second.wgsl"),
                 module!("cell/lstm_unit.wgsl"),
                 module!("cell/whole_norm.wgsl"),
                 module!("cell/lstm_whole_norm.wgsl"),
@@ -79,41 +73,73 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     }
 }
 
-/// The shader of a kernel (`main`, its source's last module) for the cell of `op`.
-pub(in crate::gpu::kernel) fn shader(
-    op: &Recurrence,
-    kernel: &str,
-    main: &str,
-    bindings: &[Access],
-) -> Shader {
+/// The modules of one of the two kernels.
+#[derive(Debug)]
+pub(in crate::gpu::kernel) struct Kernel {
+    /// The stem.
+    pub(in crate::gpu::kernel) name: &'static str,
+    /// Its source: the last module.
+    pub(in crate::gpu::kernel) main: &'static str,
+    /// Its second product.
+    pub(in crate::gpu::kernel) second: &'static str,
+    /// How it uses its buffers.
+    pub(in crate::gpu::kernel) bindings: &'static [Access],
+    /// Elements of a term of the recurrent product.
+    pub(in crate::gpu::kernel) term: fn(&Recurrence) -> usize,
+}
+
+/// The shader of a kernel for the cell of `op`, in a form.
+pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: Form) -> Shader {
     let (cell, of_cell) = cell_modules(op);
     let gates = match op.layout.slots {
         1 => module!("lib/gates_scalar.wgsl"),
         _ => module!("lib/gates_vector.wgsl"),
     };
+    let tile = format!("const TILE: u32 = {}u;", form.tile);
+    let recurrent = form.product("recurrent", (kernel.term)(op));
+    let second = form.product("second", 1);
     let mut modules = vec![
         gates,
+        &tile,
         crate::gpu::kernel::lib::RANDOM,
         module!("lib/activation.wgsl"),
         crate::gpu::kernel::lib::STEP,
+        "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
+        crate::gpu::kernel::lib::weights(form.texture),
         module!("lib/recurrent.wgsl"),
         module!("lib/reduce_vector.wgsl"),
     ];
     modules.extend(of_cell);
-    modules.push(main);
-    Shader::new(
-        format!("{kernel}_{cell}"),
-        &modules,
-        bindings,
-        size_of::<Params>(),
-    )
+    let mut label = format!("{}_{cell}", kernel.name);
+    if op.spec.has_second_product() {
+        modules.extend([kernel.second, &second]);
+        if op.spec.projection.is_some() {
+            label += "_projection";
+        }
+    } else {
+        modules.push(module!("lib/no_second.wgsl"));
+    }
+    modules.extend([&recurrent, kernel.main, form.entry()]);
+    let label = format!("{label}_{form}");
+    let mut access = kernel.bindings.to_vec();
+    if form.texture {
+        access[0] = Access::Texture;
+    }
+    let shader = Shader::new(label, &modules, &access, size_of::<Params>());
+    match form.broadcast {
+        true => shader.with_subgroups(),
+        false => shader,
+    }
 }
 
 /// The storage buffers that both kernels bind, in the shader's order.
-pub(in crate::gpu::kernel) fn bindings(op: &Recurrence) -> Vec<Binding> {
+pub(in crate::gpu::kernel) fn bindings(op: &Recurrence, form: Form) -> Vec<Binding> {
     let sums = op.recurrent_sums.unwrap_or(op.gates);
     vec![
-        Binding::Read(op.weights),
+        match form.texture {
+            true => Binding::Texture(op.weights),
+            false => Binding::Read(op.weights),
+        },
         Binding::Read(op.weights),
         Binding::Table,
         Binding::ReadWrite(op.gates.buffer),
@@ -121,16 +147,6 @@ pub(in crate::gpu::kernel) fn bindings(op: &Recurrence) -> Vec<Binding> {
         Binding::ReadWrite(op.states.h.buffer),
     ]
 }
-
-/// How [`bindings`] are used.
-pub(in crate::gpu::kernel) const ACCESS: [Access; 6] = [
-    Access::Read,
-    Access::Read,
-    Access::Read,
-    Access::ReadWrite,
-    Access::ReadWrite,
-    Access::ReadWrite,
-];
 
 /// The override constants of the cell's variant.
 pub(super) fn variant(op: &Recurrence) -> Vec<(&'static str, f64)> {
@@ -148,6 +164,7 @@ pub(super) fn variant(op: &Recurrence) -> Vec<(&'static str, f64)> {
         ("MASKED", flag(op.states.mask.is_some())),
         ("CANDIDATE_0", code(forward.candidate)),
         ("CANDIDATE_1", code(reverse.candidate)),
+        ("KEEPS_GATES", flag(op.keeps_gates)),
         ("PROJECTION", flag(spec.projection.is_some())),
         ("GATE_0", code(forward.gate)),
         ("GATE_1", code(reverse.gate)),

@@ -1,0 +1,134 @@
+//! The forms of the recurrent kernels: how many sequences a tile has, and how a product's inputs reach its threads.
+
+use std::fmt;
+
+use crate::gpu::recorder::Recorder;
+use crate::gpu::unroll::unroll;
+use crate::ops::Recurrence;
+
+/// Sizes of a tile that there are kernels for.
+pub(crate) const TILES: [usize; 4] = [1, 4, 8, 16];
+
+/// Lanes of a subgroup that load for all.
+const LANES: usize = 8;
+
+/// A form of the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::gpu::kernel) struct Form {
+    /// Sequences of a workgroup.
+    pub(in crate::gpu::kernel) tile: usize,
+    /// Inputs by subgroup broadcast, else through workgroup memory.
+    pub(in crate::gpu::kernel) broadcast: bool,
+    /// The weights of the recurrent product by a texture.
+    pub(in crate::gpu::kernel) texture: bool,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match self.broadcast {
+            true => "broadcast",
+            false => "staged",
+        };
+        let weights = if self.texture { "_texture" } else { "" };
+        write!(f, "{source}_{}{weights}", self.tile)
+    }
+}
+
+impl Form {
+    /// All that there are for an operation.
+    pub(in crate::gpu::kernel) fn all(op: &Recurrence) -> Vec<Self> {
+        let texture = op.layout.slots == 4;
+        let of_tile = |tile| {
+            [(true, texture), (false, false)].map(|(broadcast, texture)| Self {
+                tile,
+                broadcast,
+                texture,
+            })
+        };
+        TILES.into_iter().flat_map(of_tile).collect()
+    }
+
+    /// The form for an operation on an adapter.
+    pub(in crate::gpu::kernel) fn new(op: &Recurrence, recorder: &Recorder<'_>) -> Self {
+        // On a GPU workgroup memory is the proven choice; there is none here to compare on.
+        let broadcast = recorder.subgroup_size().is_some() && recorder.software_threads().is_some();
+        let widest = if broadcast { 16 } else { 4 };
+        let tile = recorder.options().tile.unwrap_or_else(|| {
+            let enough = |tile: &usize| *tile >= op.batch;
+            TILES.into_iter().find(enough).unwrap_or(widest).min(widest)
+        });
+        Self {
+            tile,
+            broadcast,
+            texture: broadcast && op.layout.slots == 4 && recorder.has_texture(op.weights),
+        }
+    }
+
+    /// The loops of product `name`, whose terms have `elements` elements.
+    pub(super) fn product(self, name: &str, elements: usize) -> String {
+        let source = match self.broadcast {
+            true => self.broadcast_product(elements),
+            false => self.staged_product(elements),
+        };
+        source.replace("PRODUCT", name)
+    }
+
+    fn broadcast_product(self, elements: usize) -> String {
+        // A lane loads four elements at a time.
+        let each = 4 / elements;
+        let inputs = self.tile.max(LANES);
+        let terms = each * inputs / self.tile;
+        let source = include_str!("../../../../shaders/lib/product_broadcast.wgsl");
+        let source = constants(
+            source,
+            &[
+                ("EACH", each),
+                ("LOADS", each * inputs / LANES),
+                ("INPUTS", each * inputs),
+                ("TERMS", terms),
+            ],
+        );
+        let marks = [
+            ("TERM", terms),
+            ("LANE", self.tile),
+            ("LOAD", each * inputs / LANES),
+            ("INPUT", each * inputs),
+            ("SLOT", inputs / LANES),
+        ];
+        unroll(&source, &marks)
+    }
+
+    fn staged_product(self, elements: usize) -> String {
+        let (each, pack) = match elements == 1 && self.tile.is_multiple_of(4) {
+            true => (4, include_str!("../../../../shaders/lib/pack_four.wgsl")),
+            false => (1, include_str!("../../../../shaders/lib/pack_one.wgsl")),
+        };
+        let packs = self.tile / each;
+        let source = include_str!("../../../../shaders/lib/product_staged.wgsl");
+        let source = constants(source, &[("EACH", each), ("PACKS", packs)]);
+        let marks = [("LANE", self.tile), ("PACK", packs)];
+        pack.to_owned() + &unroll(&source, &marks)
+    }
+
+    /// The entry point.
+    pub(super) fn entry(self) -> &'static str {
+        match self.broadcast {
+            true => include_str!("../../../../shaders/lib/main_broadcast.wgsl"),
+            false => include_str!("../../../../shaders/lib/main_staged.wgsl"),
+        }
+    }
+}
+
+/// The source with names of constants replaced by their values, except in comments.
+fn constants(source: &str, values: &[(&str, usize)]) -> String {
+    let replace = |line: &str| {
+        let mut line = line.to_owned();
+        if !line.trim_start().starts_with("//") {
+            for (name, value) in values {
+                line = line.replace(name, &format!("{value}u"));
+            }
+        }
+        line + "\n"
+    };
+    source.lines().map(replace).collect()
+}
