@@ -214,9 +214,9 @@ impl Planned {
 
     /// One pass; reading the last states, a few numbers, waits for the device.
     fn run(&mut self, training: bool) -> Result<()> {
-        self.plan.run(Section::Forward)?;
-        if training {
-            self.plan.run(Section::Backward)?;
+        match training {
+            true => (self.plan).run_all(&[Section::Forward, Section::Backward])?,
+            false => self.plan.run(Section::Forward)?,
         }
         self.plan.read(self.network.h_n, &mut self.last)
     }

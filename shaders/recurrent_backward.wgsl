@@ -5,30 +5,35 @@
 // step before it to begin, so a last phase (flush) puts it into the carry. Phases, barriers and the two ways to
 // dispatch them are as in recurrent_forward.wgsl.
 
-// The recurrent product: of the gradients of a step's gates, for an element of the state before it.
+// The recurrent product: of the gradients of a step's gates, for UNITS elements of the state before it.
 alias recurrent_Term = Gates;
-alias recurrent_Weight = Gates;
-alias recurrent_Sum = f32;
+alias recurrent_Weight = UnitWeights;
+alias recurrent_Sum = UnitSums;
 fn recurrent_terms() -> u32 { return p.hidden; }
-fn recurrent_units() -> u32 { return p.state; }
+fn recurrent_units() -> u32 { return thread_units(); }
 fn recurrent_term(tile: Tile, lane: u32, j: u32) -> Gates {
     let at = (tile.gate_row + lane) * p.hidden + j;
     if (WHOLE_NORM) { return recurrent_sums[p.recurrent_sums + at]; }
     return gates[p.gates + at];
 }
-fn recurrent_weight(tile: Tile, unit: u32, j: u32) -> Gates {
-    return weight_at((tile.direction * p.weights_stride + p.recurrent) / SLOTS + j * p.state + unit);
+fn recurrent_weight(tile: Tile, unit: u32, j: u32) -> UnitWeights {
+    let at = (tile.direction * p.weights_stride + p.recurrent) / SLOTS + j * p.state;
+    return unit_weights(at, unit, p.state);
 }
-fn recurrent_times(weight: Gates, term: Gates) -> f32 { return contract(weight, term); }
+fn recurrent_times(weights: UnitWeights, term: Gates) -> UnitSums { return unit_products(weights, term); }
+
+// Threads that the elements of a state take.
+fn thread_units() -> u32 { return (p.state + UNITS - 1u) / UNITS; }
 
 // Begins a step; `next` is the tile at the step after, of size 0 if that is not in this chunk.
 fn state_phase(tile: Tile, next: Tile, unit: u32, thread: u32) {
     var sums: recurrent_Sums;
     if (next.size > 0u) { sums = recurrent_sums_of(next, unit, thread); }
-    if (unit < p.state) {
-        for (var lane = 0u; lane < tile.size; lane++) {
-            let site = site_at(tile, lane, unit);
-            let sum = select(0.0, recurrent_pick(sums, lane), lane < next.size);
+    for (var lane = 0u; lane < tile.size; lane++) {
+        let of_lane = recurrent_pick(sums, lane);
+        for (var index = UNITS * unit; index < min(UNITS * (unit + 1u), p.state); index++) {
+            let site = site_at(tile, lane, index);
+            let sum = select(0.0, unit_sum(of_lane, index % UNITS), lane < next.size);
             let d_h = carry[d_h_place(site)] + sum * input_mask(site) + d_output[d_output_place(site)];
             state_gradient_unit(site, d_h);
         }
@@ -38,10 +43,11 @@ fn state_phase(tile: Tile, next: Tile, unit: u32, thread: u32) {
 // Puts the product of the chunk's first step into the carry.
 fn flush_phase(tile: Tile, unit: u32, thread: u32) {
     let sums = recurrent_sums_of(tile, unit, thread);
-    if (unit < p.state) {
-        for (var lane = 0u; lane < tile.size; lane++) {
-            let site = site_at(tile, lane, unit);
-            carry[d_h_place(site)] += recurrent_pick(sums, lane) * input_mask(site);
+    for (var lane = 0u; lane < tile.size; lane++) {
+        let of_lane = recurrent_pick(sums, lane);
+        for (var index = UNITS * unit; index < min(UNITS * (unit + 1u), p.state); index++) {
+            let site = site_at(tile, lane, index);
+            carry[d_h_place(site)] += unit_sum(of_lane, index % UNITS) * input_mask(site);
         }
     }
 }
@@ -53,7 +59,7 @@ fn norm_phase(tile: Tile, thread: u32) {
 }
 
 fn all_phases(tile: Tile, next: Tile, thread: u32) {
-    for (var base = 0u; base < bound(tile.direction, p.state); base += WORKGROUP) {
+    for (var base = 0u; base < bound(tile.direction, thread_units()); base += WORKGROUP) {
         state_phase(tile, next, base + thread, thread);
     }
     storageBarrier(); // the gates' gradients, or what the next phase reads, are written
@@ -85,7 +91,7 @@ fn run(group: vec3u, thread: u32) {
         }
         let tile = tile_at(group.z, first, p.first_step);
         if (tile.size == 0u) { return; }
-        for (var base = 0u; base < bound(tile.direction, p.state); base += WORKGROUP) {
+        for (var base = 0u; base < bound(tile.direction, thread_units()); base += WORKGROUP) {
             flush_phase(tile, base + thread, thread);
         }
         return;

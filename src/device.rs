@@ -114,6 +114,14 @@ pub trait Plan: Debug + Send {
     /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
     fn run(&mut self, section: Section) -> Result<()>;
 
+    /// Runs sections one after the other; on a GPU in one submission, as far as its budget goes.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    fn run_all(&mut self, sections: &[Section]) -> Result<()> {
+        sections.iter().try_for_each(|section| self.run(*section))
+    }
+
     /// Reads the whole content of a buffer, waiting for what was submitted before.
     ///
     /// # Errors

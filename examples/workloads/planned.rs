@@ -151,10 +151,9 @@ impl Planned {
 
     /// The first half of [`run`](Self::run): what the host does.
     pub(crate) fn submit(&mut self, backward: bool) -> Result<()> {
-        self.plan.run(Section::Forward)?;
         match backward {
-            true => self.plan.run(Section::Backward),
-            false => Ok(()),
+            true => (self.plan).run_all(&[Section::Forward, Section::Backward]),
+            false => self.plan.run(Section::Forward),
         }
     }
 

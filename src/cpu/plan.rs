@@ -9,7 +9,7 @@ use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::LayerPanels;
 use crate::device::{DeviceBuffer, Plan, Span};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
 
 /// A section of fewer multiplications than this is done by the thread that asks for it: handing it to the pool and waiting
@@ -234,6 +234,9 @@ impl Plan for CpuPlan {
     }
 
     fn profile(&mut self, section: Section) -> Result<Vec<Span>> {
+        if cfg!(all(target_family = "wasm", target_os = "unknown")) {
+            return Err(Error::Device("there is no clock to profile by".to_owned()));
+        }
         let mut spans = Vec::with_capacity(self.program.section(section).len());
         let (origin, mut start) = (Instant::now(), 0.0);
         self.run_with(section, |operation| {

@@ -50,7 +50,7 @@ impl Default for GpuOptions {
             limits: LimitsChoice::default(),
             strategy: Strategy::default(),
             submit_budget: Self::DEFAULT_SUBMIT_BUDGET,
-            checked: true,
+            checked: false,
             subgroups: true,
             tile: None,
         }
@@ -112,8 +112,9 @@ impl GpuOptions {
         self
     }
 
-    /// Whether shaders keep the run-time checks that `wgpu` adds (index clamps and loop bounds); `true` at first. The
-    /// ranges of all operations are checked when a program is loaded, whatever this says.
+    /// Whether shaders keep the run-time checks that `wgpu` adds (index clamps and loop bounds); `false` at first, because the
+    /// ranges and tables of all operations are checked when a program is loaded, whatever this says, and the kernels' loops
+    /// are bounded by those same sizes. For looking into a driver.
     pub fn checked(mut self, checked: bool) -> Self {
         self.checked = checked;
         self

@@ -256,7 +256,7 @@ impl PipelineCache {
 
 #[expect(
     unsafe_code,
-    reason = "modules without run-time checks, which the caller has to ask for, are an unsafe call of wgpu's"
+    reason = "modules without run-time checks are an unsafe call of wgpu's"
 )]
 fn create_module(
     context: &Context,

@@ -192,6 +192,9 @@ impl GpuPlan {
     }
 
     fn encode(&self, commands: &[Recorded], encoder: &mut wgpu::CommandEncoder) {
+        if commands.is_empty() {
+            return;
+        }
         let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         self.encode_into(commands, pass);
     }
@@ -226,17 +229,33 @@ impl GpuPlan {
         }
     }
 
-    /// Submits a part of a section; after the `last` the copies follow.
-    fn submit(&self, section: Section, commands: Range<usize>, last: bool) {
-        let mut encoder = self
-            .context
-            .device
-            .create_command_encoder(&Default::default());
-        self.encode(&self.sections[section as usize][commands], &mut encoder);
-        if last {
+    /// Encodes and submits sections one after the other: in one submission, unless that would exceed the budget.
+    fn submit(&self, sections: &[Section]) {
+        let (queue, device) = (&self.context.queue, &self.context.device);
+        let budget = self.context.options.submit_budget;
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let (mut count, mut cost) = (0, 0u64);
+        for &section in sections {
+            let commands = &self.sections[section as usize];
+            let mut start = 0;
+            for (index, command) in commands.iter().enumerate() {
+                let next = cost.saturating_add(command.cost);
+                if count > 0 && (next > budget || count == DISPATCHES_PER_SUBMIT) {
+                    self.encode(&commands[start..index], &mut encoder);
+                    let full = std::mem::replace(
+                        &mut encoder,
+                        device.create_command_encoder(&Default::default()),
+                    );
+                    queue.submit([full.finish()]);
+                    (start, count, cost) = (index, 0, 0);
+                }
+                count += 1;
+                cost = cost.saturating_add(command.cost);
+            }
+            self.encode(&commands[start..], &mut encoder);
             self.refresh(section, &mut encoder);
         }
-        self.context.queue.submit([encoder.finish()]);
+        queue.submit([encoder.finish()]);
     }
 }
 
@@ -267,20 +286,11 @@ impl Plan for GpuPlan {
     }
 
     fn run(&mut self, section: Section) -> Result<()> {
-        let commands = &self.sections[section as usize];
-        let budget = self.context.options.submit_budget;
-        self.context.scoped(|| {
-            let (mut start, mut cost) = (0, 0u64);
-            for (index, command) in commands.iter().enumerate() {
-                let next = cost.saturating_add(command.cost);
-                if index > start && (next > budget || index - start == DISPATCHES_PER_SUBMIT) {
-                    self.submit(section, start..index, false);
-                    (start, cost) = (index, 0);
-                }
-                cost = cost.saturating_add(command.cost);
-            }
-            self.submit(section, start..commands.len(), true);
-        })?;
+        self.run_all(&[section])
+    }
+
+    fn run_all(&mut self, sections: &[Section]) -> Result<()> {
+        self.context.scoped(|| self.submit(sections))?;
         // Frees what earlier submissions held and lets a loss be noticed.
         self.context.poll();
         self.context.check_lost()

@@ -271,11 +271,11 @@ impl Rnn {
                 }
             }
         }
-        if !loaded.prepared {
-            loaded.plan.run(Section::Prepare)?;
-            loaded.prepared = true;
+        match loaded.prepared {
+            true => loaded.plan.run(Section::Forward)?,
+            false => (loaded.plan).run_all(&[Section::Prepare, Section::Forward])?,
         }
-        loaded.plan.run(Section::Forward)?;
+        loaded.prepared = true;
         loaded.ran = true;
         let (y, h_n, c_n) = (loaded.network.y, loaded.network.h_n, loaded.network.c_n);
         Ok(Output {

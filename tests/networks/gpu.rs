@@ -32,10 +32,10 @@ fn every_variant(device: &Arc<dyn Device>, salt: usize) {
     assert!(count == 0, "{count} failures:\n{}", failures.join("\n"));
 }
 
-/// Shader modules without the checks that wgpu adds compute the same.
+/// Shader modules with the checks that wgpu adds compute the same.
 #[test]
-fn without_run_time_checks() {
-    let options = GpuOptions::new().backends(Backends::VULKAN).checked(false);
+fn with_run_time_checks() {
+    let options = GpuOptions::new().backends(Backends::VULKAN).checked(true);
     let device: Arc<dyn Device> = match GpuDevice::request_blocking(&options) {
         Ok(device) => Arc::new(device),
         Err(error) => panic!("this test needs a Vulkan adapter; {error}"),

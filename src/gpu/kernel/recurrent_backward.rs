@@ -1,6 +1,6 @@
 //! [`RecurrentBackward`] on the GPU: the mirror of [`recurrent_forward`](super::recurrent_forward), last step first.
 
-use super::recurrent::{self, Kernel, Params, Phase, Schedule};
+use super::recurrent::{self, Form, Kernel, Params, Phase, Schedule};
 use crate::error::{Error, Result};
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
@@ -25,16 +25,23 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     let forward = &op.forward;
     recurrent::check(forward, recorder)?;
     check(op, recorder)?;
-    let schedule = Schedule::new(forward, recorder)?.rebuilt(op.rebuilt);
-    let shader = recurrent::shader(forward, &KERNEL, schedule.form());
-    let mut bindings = recurrent::bindings(forward, schedule.form());
+    let form = Form::new(forward, recorder);
+    let threads = forward.state.div_ceil(form.units());
+    // Other phases have a thread for each unit.
+    let widest = match forward.spec.layer_norm.is_some() || forward.spec.has_second_product() {
+        true => forward.hidden.max(forward.state),
+        false => threads,
+    };
+    let schedule = Schedule::new(forward, form, widest, recorder)?.rebuilt(op.rebuilt);
+    let shader = recurrent::shader(forward, &KERNEL, form);
+    let mut bindings = recurrent::bindings(forward, form);
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
     bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
     let params = params(op);
-    let phases = phases(forward);
+    let phases = phases(forward, threads);
     let flush = Phase {
         number: 3,
-        units: Some(forward.state),
+        units: Some(threads),
     };
     for steps in schedule.groups().into_iter().rev() {
         if schedule.is_persistent() {
@@ -53,11 +60,11 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     Ok(())
 }
 
-/// The phases of a step in their order: the mirror of the forward's.
-fn phases(op: &Recurrence) -> Vec<Phase> {
+/// The phases of a step in their order: the mirror of the forward's. The first takes a number of `threads`.
+fn phases(op: &Recurrence, threads: usize) -> Vec<Phase> {
     let mut phases = vec![Phase {
         number: 0,
-        units: Some(op.state),
+        units: Some(threads),
     }];
     if op.spec.has_second_product() {
         phases.push(Phase {

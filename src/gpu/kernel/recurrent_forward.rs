@@ -1,6 +1,6 @@
 //! [`Recurrence`] on the GPU: all steps of a tile in one dispatch, or one dispatch for each phase of a step.
 
-use super::recurrent::{self, Kernel, Params, Phase, Schedule};
+use super::recurrent::{self, Form, Kernel, Params, Phase, Schedule};
 use crate::error::Result;
 use crate::gpu::recorder::Recorder;
 use crate::gpu::shader::Access::{Read, ReadWrite};
@@ -21,9 +21,10 @@ pub(crate) fn shaders() -> Vec<Shader> {
 
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {
     recurrent::check(op, recorder)?;
-    let schedule = Schedule::new(op, recorder)?;
-    let shader = recurrent::shader(op, &KERNEL, schedule.form());
-    let (bindings, params) = (recurrent::bindings(op, schedule.form()), Params::new(op));
+    let form = Form::new(op, recorder);
+    let schedule = Schedule::new(op, form, op.hidden.max(op.state), recorder)?;
+    let shader = recurrent::shader(op, &KERNEL, form);
+    let (bindings, params) = (recurrent::bindings(op, form), Params::new(op));
     let phases = phases(op);
     for steps in schedule.groups() {
         if schedule.is_persistent() {

@@ -110,6 +110,24 @@ impl Form {
         pack.to_owned() + &unroll(&source, &marks)
     }
 
+    /// Elements of the state that a thread of the backward's recurrent product takes.
+    pub(in crate::gpu::kernel) fn units(self) -> usize {
+        if self.broadcast { 4 } else { 1 }
+    }
+
+    /// The smallest workgroup: the lanes that load for all, or what fills a GPU's subgroup.
+    pub(super) fn least_workgroup(self) -> usize {
+        if self.broadcast { LANES } else { 32 }
+    }
+
+    /// Its module.
+    pub(super) fn units_module(self) -> &'static str {
+        match self.broadcast {
+            true => include_str!("../../../../shaders/lib/units_four.wgsl"),
+            false => include_str!("../../../../shaders/lib/units_one.wgsl"),
+        }
+    }
+
     /// The entry point.
     pub(super) fn entry(self) -> &'static str {
         match self.broadcast {

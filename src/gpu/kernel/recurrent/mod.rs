@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::gpu::recorder::Recorder;
 use crate::ops::Recurrence;
 
+pub(super) use form::Form;
 pub(crate) use form::TILES;
 pub(super) use params::Params;
 pub(super) use samples::sample_shaders;

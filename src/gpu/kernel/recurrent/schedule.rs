@@ -18,6 +18,9 @@ const ITERATIONS_PER_DISPATCH: usize = 50_000;
 /// Steps of one group of dispatches when each step is a dispatch: they share a uniform.
 const STEPS_PER_GROUP: usize = 4096;
 
+/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers.
+const SMALL_STEP: u64 = 1 << 20;
+
 /// Invocations of a workgroup when units are spread over workgroups.
 const STEP_WORKGROUP: usize = 64;
 
@@ -42,21 +45,30 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// Chooses the strategy, or takes the one that was asked for.
-    pub(in crate::gpu::kernel) fn new(op: &'a Recurrence, recorder: &Recorder<'_>) -> Result<Self> {
-        let form = Form::new(op, recorder);
+    /// Chooses the strategy, or takes the one that was asked for. A tile's widest phase has work for `threads`.
+    pub(in crate::gpu::kernel) fn new(
+        op: &'a Recurrence,
+        form: Form,
+        threads: usize,
+        recorder: &Recorder<'_>,
+    ) -> Result<Self> {
         let limits = recorder.limits();
-        let widest = op.hidden.max(op.state);
         let most = limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x)
             .min(256);
-        let workgroup = widest.next_power_of_two().clamp(32, most as usize);
+        let workgroup = threads
+            .next_power_of_two()
+            .clamp(form.least_workgroup(), most as usize);
         let iterations = iterations_per_step(op, form.tile, workgroup);
         let tiles = op.batch.div_ceil(form.tile) * op.directions;
+        let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start)).max(1);
         // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile cannot
         // spread. In between it takes enough tiles to occupy the cores.
-        let suits = op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16);
+        let suits = match recorder.software_threads() {
+            Some(cores) => tiles >= cores && macs <= SMALL_STEP,
+            None => op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16),
+        };
         let fits = iterations <= ITERATIONS_PER_DISPATCH;
         let persistent = match recorder.options().strategy {
             Strategy::Auto => suits && fits,
@@ -71,7 +83,6 @@ impl<'a> Schedule<'a> {
                 });
             }
         };
-        let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start)).max(1);
         let affordable = (recorder.options().submit_budget / macs).max(1) as usize;
         let steps_per_dispatch = match persistent {
             true => (ITERATIONS_PER_DISPATCH / iterations.max(1))
@@ -94,10 +105,9 @@ impl<'a> Schedule<'a> {
             rebuilt: false,
             form,
             persistent,
-            workgroup: if persistent {
-                workgroup
-            } else {
-                STEP_WORKGROUP
+            workgroup: match persistent {
+                true => workgroup,
+                false => workgroup.min(STEP_WORKGROUP),
             },
             steps_per_dispatch,
         })
@@ -106,11 +116,6 @@ impl<'a> Schedule<'a> {
     /// The same for a backward whose gates were `rebuilt`.
     pub(in crate::gpu::kernel) fn rebuilt(self, rebuilt: bool) -> Self {
         Self { rebuilt, ..self }
-    }
-
-    /// The form of the kernel.
-    pub(in crate::gpu::kernel) fn form(&self) -> Form {
-        self.form
     }
 
     /// The operation's steps in the groups that are dispatched together, first to last.

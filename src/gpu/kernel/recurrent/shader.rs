@@ -119,7 +119,7 @@ pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: For
     } else {
         modules.push(module!("lib/no_second.wgsl"));
     }
-    modules.extend([&recurrent, kernel.main, form.entry()]);
+    modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
     let label = format!("{label}_{form}");
     let mut access = kernel.bindings.to_vec();
     if form.texture {
