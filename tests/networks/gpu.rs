@@ -10,8 +10,14 @@ use wgpu_rnn::{Device, Mode};
 
 /// Runs every variant in both gradient modes, arranged differently for each `salt`; half of them in training with all dropouts.
 fn every_variant(device: &Arc<dyn Device>, salt: usize) {
+    one_variant_of(1, device, salt);
+}
+
+/// The same for one of each `share` variants; which, depends on `salt`.
+fn one_variant_of(share: usize, device: &Arc<dyn Device>, salt: usize) {
     let mut failures = Vec::new();
-    for (index, (name, builder)) in variants(3, 5).into_iter().enumerate() {
+    let variants = variants(3, 5).into_iter().enumerate();
+    for (index, (name, builder)) in variants.skip(salt % share).step_by(share) {
         let index = index + salt;
         let builder = arranged(builder, index);
         let mode = [Mode::Evaluation, Mode::Training][index / 2 % 2];
@@ -72,4 +78,28 @@ fn persistent_on_gl_with_default_limits() {
 #[test]
 fn by_steps_on_gl_with_full_limits() {
     every_variant(&gpu(Backends::GL, LimitsChoice::Adapter, Strategy::Step), 2);
+}
+
+/// What the table of tiles would not choose here, too: each tile, its inputs by broadcast or through workgroup
+/// memory, each with another quarter of the variants.
+#[test]
+fn every_tile() {
+    for (salt, tile) in [1, 4, 8, 16].into_iter().enumerate() {
+        for subgroups in [true, false] {
+            let strategy = match (salt % 2 == 0) == subgroups {
+                true => Strategy::Persistent,
+                false => Strategy::Step,
+            };
+            let options = (GpuOptions::new().backends(Backends::VULKAN))
+                .subgroups(subgroups)
+                .tile(tile)
+                .strategy(strategy);
+            match GpuDevice::request_blocking(&options) {
+                Ok(device) => {
+                    one_variant_of(4, &(Arc::new(device) as Arc<dyn Device>), salt);
+                }
+                Err(error) => panic!("this test needs a Vulkan adapter; {error}"),
+            }
+        }
+    }
 }
