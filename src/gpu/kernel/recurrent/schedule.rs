@@ -18,7 +18,8 @@ const ITERATIONS_PER_DISPATCH: usize = 50_000;
 /// Steps of one group of dispatches when each step is a dispatch: they share a uniform.
 const STEPS_PER_GROUP: usize = 4096;
 
-/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers.
+/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers;
+/// with up to 64 units it does for any number of sequences.
 const SMALL_STEP: u64 = 1 << 20;
 
 /// Invocations of a workgroup when units are spread over workgroups.
@@ -66,7 +67,7 @@ impl<'a> Schedule<'a> {
         // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile cannot
         // spread. In between it takes enough tiles to occupy the cores.
         let suits = match recorder.software_threads() {
-            Some(cores) => tiles >= cores && macs <= SMALL_STEP,
+            Some(cores) => tiles >= cores && (op.hidden <= 64 || macs <= SMALL_STEP),
             None => op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16),
         };
         let fits = iterations <= ITERATIONS_PER_DISPATCH;
