@@ -1,7 +1,7 @@
 //! Fill and the matrix product.
 
-use wgpu_rnn::Plan as _;
-use wgpu_rnn::ops::{Fill, Gemm, Matrix, Region, RowMap, Section};
+use wgpu_rnn::ops::{Fill, Gemm, Matrix, Program, Region, Role, RowMap, Section};
+use wgpu_rnn::{Device as _, Plan as _};
 
 use crate::support::{Case, devices, random, whole};
 
@@ -294,4 +294,57 @@ fn gemm_many_rows() {
         bias: true,
         ..PLAIN
     });
+}
+
+/// Packed weights, which may be read through a copy (of two rows, the second partly filled): whoever writes them, products see
+/// what was written last, also where one section writes and multiplies.
+#[test]
+fn gemm_with_packed_weights() {
+    let [m, k, n] = [8, 72, 256];
+    let a_values = whole(m * k, 1);
+    let row_sums: Vec<f32> = a_values.chunks(k).map(|row| row.iter().sum()).collect();
+    for section in [None, Some(Section::Prepare), Some(Section::Forward)] {
+        let mut program = Program::new();
+        let a = program.buffer("a", m * k, Role::Input);
+        let b = program.buffer("b", k * n, Role::Packed);
+        let c = program.buffer("c", m * n, Role::Output);
+        let fill = Fill {
+            target: b.into(),
+            len: k * n,
+            value: 2.0,
+        };
+        if let Some(section) = section {
+            program.push(section, fill);
+        }
+        let product = Gemm {
+            a: Matrix::rows(a, k),
+            b: Matrix::rows(b, n),
+            c: Matrix::rows(c, n),
+            m,
+            n,
+            k,
+            map: None,
+            bias: None,
+            accumulate: false,
+        };
+        program.push(Section::Forward, product);
+        for device in devices() {
+            let mut plan = device.load(program.clone(), &[]).unwrap();
+            plan.write(a, &a_values).unwrap();
+            // The section's weights count, not these.
+            plan.write(b, &vec![3.0; k * n]).unwrap();
+            plan.run_all(&[Section::Prepare, Section::Forward]).unwrap();
+            let value = if section.is_some() { 2.0 } else { 3.0 };
+            let mut result = vec![0.0; m * n];
+            plan.read(c, &mut result).unwrap();
+            for (row, sum) in result.chunks(n).zip(&row_sums) {
+                assert_eq!(
+                    row,
+                    vec![value * sum; n],
+                    "{section:?} on {}",
+                    device.name()
+                );
+            }
+        }
+    }
 }
