@@ -128,6 +128,23 @@ pub trait Plan: Debug + Send {
     /// [`Error::Shape`] if `values` has another length; [`Error::DeviceLost`].
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()>;
 
+    /// Runs sections as [`run_all`](Self::run_all) does and reads the whole content of buffers afterwards: on a GPU the copies are in
+    /// the same submission, and there is one wait for all.
+    ///
+    /// # Errors
+    /// As [`run_all`](Self::run_all) and [`read`](Self::read); what a length is wrong of is not run.
+    fn run_and_read(
+        &mut self,
+        sections: &[Section],
+        reads: &mut [(BufferId, &mut [f32])],
+    ) -> Result<()> {
+        for (buffer, values) in reads.iter() {
+            self.program().check_len(*buffer, values.len())?;
+        }
+        self.run_all(sections)?;
+        (reads.iter_mut()).try_for_each(|(buffer, values)| self.read(*buffer, values))
+    }
+
     /// How many pieces of work a section is handed to the device in: dispatches on a GPU, operations on the CPU.
     fn dispatches(&self, section: Section) -> usize;
 

@@ -223,6 +223,8 @@ pub enum Operation {
     RecurrentForward(Recurrence),
     /// See [`RecurrentBackward`].
     RecurrentBackward(RecurrentBackward),
+    /// See [`LayerStep`].
+    LayerStep(Box<LayerStep>),
     /// See [`MeanSquaredError`].
     MeanSquaredError(MeanSquaredError),
     /// See [`SquaredNorm`].
@@ -248,6 +250,7 @@ impl Operation {
             Self::DropoutRows(_) => "dropout_rows",
             Self::RecurrentForward(_) => "recurrent_forward",
             Self::RecurrentBackward(_) => "recurrent_backward",
+            Self::LayerStep(_) => "layer_step",
             Self::MeanSquaredError(_) => "mean_squared_error",
             Self::SquaredNorm(_) => "squared_norm",
             Self::Adam(_) => "adam",
@@ -271,6 +274,7 @@ impl Operation {
             Self::DropoutRows(op) => op.rows * op.width == 0,
             Self::RecurrentForward(op) => op.steps.is_empty(),
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
+            Self::LayerStep(op) => op.recurrence.steps.is_empty(),
             Self::MeanSquaredError(op) => op.len == 0,
             Self::SquaredNorm(op) => op.len == 0,
             Self::Adam(op) => op.len == 0,
@@ -748,6 +752,49 @@ pub struct RecurrentBackward {
     pub scratch: Option<Region>,
     /// `[directions, batch, layout.vectors_len()]`, added to; in the same buffer as `h_gradient`.
     pub vector_sums: Option<Region>,
+}
+
+/// A layer of one forward direction over a batch of single steps, for inference: all that stands around its recurrence. What
+/// it does is what its [`parts`](Self::parts) do, except that a device which does them as one may leave alone the states
+/// and gates in between, and so may one of these not read what another left there.
+#[derive(Debug, Clone)]
+pub struct LayerStep {
+    /// The initial hidden states, in sorted order into the first rows of the states.
+    pub first_h: GatherRows,
+    /// LSTM: likewise the cell states.
+    pub first_c: Option<GatherRows>,
+    /// The input's product, into the gates.
+    pub projection: Gemm,
+    /// The one step.
+    pub recurrence: Recurrence,
+    /// The new states as rows of the layer's output; no residual.
+    pub output: MergeDirections,
+    /// The new states in the caller's order.
+    pub last_h: GatherRows,
+    /// LSTM: likewise the cell states.
+    pub last_c: Option<GatherRows>,
+}
+
+impl LayerStep {
+    /// What it is made of, in this order.
+    pub fn parts(&self) -> Vec<Operation> {
+        let mut parts = vec![Operation::from(self.first_h)];
+        parts.extend(self.first_c.map(Operation::from));
+        parts.extend([
+            self.projection.into(),
+            self.recurrence.clone().into(),
+            self.output.into(),
+            self.last_h.into(),
+        ]);
+        parts.extend(self.last_c.map(Operation::from));
+        parts
+    }
+}
+
+impl From<LayerStep> for Operation {
+    fn from(operation: LayerStep) -> Self {
+        Self::LayerStep(Box::new(operation))
+    }
 }
 
 /// Mean squared error and its gradient: `loss[0] = sum((p - t)^2) / len`, `gradient = 2 (p - t) / len`.

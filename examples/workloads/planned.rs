@@ -145,8 +145,12 @@ impl Planned {
 
     /// Runs the sections and waits for the device: the last states, a few numbers, are read.
     pub(crate) fn run(&mut self, backward: bool) -> Result<()> {
-        self.submit(backward)?;
-        self.wait()
+        let sections: &[Section] = match backward {
+            true => &[Section::Forward, Section::Backward],
+            false => &[Section::Forward],
+        };
+        let last = [(self.network.h_n, &mut self.h_n[..])];
+        self.plan.run_and_read(sections, &mut { last })
     }
 
     /// The first half of [`run`](Self::run): what the host does.

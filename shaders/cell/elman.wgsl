@@ -1,9 +1,8 @@
 // Elman: h' = act(x W + h U + b).
 
 fn recurrent_unit(site: Site, sum: Gates) {
-    let at = p.gates + site.gate;
-    let argument = gates[at] + sum;
-    if (KEEPS_GATES) { gates[at] = argument; }
+    let argument = projection_at(site) + sum;
+    keep_arguments(site, argument);
     store_h(site, candidate_value(site.direction, argument));
 }
 

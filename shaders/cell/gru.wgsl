@@ -1,9 +1,8 @@
 // GRU, reset after the product: n = act(x W + b + r * (h U + b')). Slots r, z, n, q; q = h U + b'.
 
 fn recurrent_unit(site: Site, sum: Gates) {
-    let at = p.gates + site.gate;
-    let argument = gates[at] + sum;
-    if (KEEPS_GATES) { gates[at] = argument; }
+    let argument = projection_at(site) + sum;
+    keep_arguments(site, argument);
     store_h(site, gru_forward(site.direction, argument, old_h(site)));
 }
 

@@ -7,9 +7,8 @@ fn lstm_arguments(site: Site, pre: vec4f, old: f32) -> vec4f {
 }
 
 fn recurrent_unit(site: Site, sum: Gates) {
-    let at = p.gates + site.gate;
-    let pre = gates[at] + sum;
-    if (KEEPS_GATES) { gates[at] = pre; }
+    let pre = projection_at(site) + sum;
+    keep_arguments(site, pre);
     let old = old_c(site);
     let argument = lstm_arguments(site, pre, old);
     let cell = lstm_cell(site.direction, argument, old);

@@ -93,7 +93,7 @@ fn add_peephole_gradients(site: Site, d: vec3f, old: f32, new_c: f32) {
 // The output on its way to the state, or to the projection.
 fn store_m(site: Site, m: f32) {
     if (PROJECTION) {
-        states[second_place(site, site.unit)] = m;
+        write_second(site, m);
     } else {
         store_h(site, m);
     }

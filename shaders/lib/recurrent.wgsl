@@ -1,4 +1,5 @@
-// What both recurrent kernels share: sizes, places, activations of a direction, zoneout.
+// What the recurrent kernels share: sizes, places, activations of a direction, zoneout. Where a unit's projection and state
+// come from and go to: lib/rows_*.wgsl.
 //
 // A workgroup works on a tile of TILE sequences (neighbours in sorted order, so of similar length) of one direction: a
 // weight that is loaded serves them all.
@@ -82,6 +83,17 @@ struct Parameters {
     scratch_second: u32,
     vector_sums: u32,
     d_output: u32,
+    // Of a layer's step in one dispatch: terms of the input product, and places of its weights, of the rows and the states
+    // at the layer's edge.
+    inputs: u32,
+    input: u32,
+    input_bias: u32,
+    x: u32,
+    y: u32,
+    first_h: u32,
+    first_c: u32,
+    last_h: u32,
+    last_c: u32,
     layer: u32,
     epsilon: f32,
     clip_gates: f32,
@@ -93,8 +105,7 @@ struct Parameters {
     // See `bound`.
     zero: u32,
     // The array below is aligned to 16 bytes.
-    padding_0: u32,
-    padding_1: u32,
+    padding: u32,
     // alpha, beta of gate, candidate, hidden for direction 0, then 1.
     activations: array<vec4f, 6>,
 }
@@ -129,7 +140,7 @@ struct Site {
 }
 
 @group(0) @binding(0) var<uniform> p: Parameters;
-// Binding 0 are the packed weights of all directions, seen as gates (recurrent weights): lib/weights_*.wgsl.
+// Buffers that a kernel does not touch are not bound; another one of its own may have that number. Binding 0 are the packed weights of all directions, seen as gates (recurrent weights): lib/weights_*.wgsl.
 // The same, seen as numbers (second matrix, vectors)
 @group(1) @binding(1) var<storage, read> vectors: array<f32>;
 @group(1) @binding(2) var<storage, read> table: array<u32>;
@@ -282,29 +293,15 @@ fn zoned(share: f32, old: f32, new_value: f32) -> f32 {
     return (1.0 - share) * old + share * new_value;
 }
 
-fn old_h(site: Site) -> f32 { return states[p.h + site.previous * p.state + site.unit]; }
-
-fn old_c(site: Site) -> f32 { return states[p.c + site.previous * p.hidden + site.unit]; }
-
-// The state as the recurrent product sees it.
-fn old_input(site: Site) -> f32 { return states[p.recurrent_input + site.previous * p.state + site.unit]; }
-
-fn input_mask(site: Site) -> f32 {
-    if (MASKED) { return states[p.mask + (site.direction * p.batch + site.sequence) * p.state + site.unit]; }
-    return 1.0;
-}
-
 fn second_place(site: Site, unit: u32) -> u32 {
     return p.second_rows + (site.direction * p.tokens + site.row) * p.hidden + unit;
 }
 
-// Writes a unit's new state, zoned and, for the recurrent product, masked.
+// A unit's new state, zoned.
 fn store_h(site: Site, new_h: f32) {
     var h = new_h;
     if (ZONEOUT_HIDDEN) { h = zoned(hidden_share(site), old_h(site), new_h); }
-    let at = site.next * p.state + site.unit;
-    states[p.h + at] = h;
-    if (MASKED) { states[p.recurrent_input + at] = h * input_mask(site); }
+    write_h(site, h);
 }
 
 fn c_place(site: Site) -> u32 { return p.c + site.next * p.hidden + site.unit; }
@@ -312,7 +309,7 @@ fn c_place(site: Site) -> u32 { return p.c + site.next * p.hidden + site.unit; }
 fn store_c(site: Site, new_c: f32) {
     var c = new_c;
     if (ZONEOUT_CELL) { c = zoned(cell_share(site), old_c(site), new_c); }
-    states[c_place(site)] = c;
+    write_c(site, c);
 }
 
 // Places in the carry.

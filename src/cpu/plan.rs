@@ -1,5 +1,6 @@
 //! A program loaded onto the CPU: checked once, then interpreted.
 
+use std::fmt::Debug;
 use std::time::Instant;
 
 use crate::cpu::Threads;
@@ -17,7 +18,7 @@ use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
 const WORTH_WAKING: usize = 1 << 18;
 
 /// An operation on the CPU.
-pub(super) trait Run {
+pub(super) trait Run: Debug + Send + Sync {
     /// Names everything that [`run`](Self::run) touches.
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()>;
 
@@ -75,24 +76,26 @@ impl<'a> Context<'a> {
     }
 }
 
-fn implementation(operation: &Operation) -> &dyn Run {
-    match operation {
-        Operation::Fill(op) => op,
-        Operation::Elementwise(op) => op,
-        Operation::StridedCopies(op) => op,
-        Operation::GatherRows(op) => op,
-        Operation::Gemm(op) => op,
-        Operation::ColumnSums(op) => op,
-        Operation::LayerNormRows(op) => op,
-        Operation::LayerNormRowsBackward(op) => op,
-        Operation::MergeDirections(op) => op,
-        Operation::SplitDirections(op) => op,
-        Operation::DropoutRows(op) => op,
-        Operation::RecurrentForward(op) => op,
-        Operation::RecurrentBackward(op) => op,
-        Operation::MeanSquaredError(op) => op,
-        Operation::SquaredNorm(op) => op,
-        Operation::Adam(op) => op,
+/// What an operation comes to: itself, or its parts.
+fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
+    match operation.clone() {
+        Operation::Fill(op) => vec![Box::new(op)],
+        Operation::Elementwise(op) => vec![Box::new(op)],
+        Operation::StridedCopies(op) => vec![Box::new(op)],
+        Operation::GatherRows(op) => vec![Box::new(op)],
+        Operation::Gemm(op) => vec![Box::new(op)],
+        Operation::ColumnSums(op) => vec![Box::new(op)],
+        Operation::LayerNormRows(op) => vec![Box::new(op)],
+        Operation::LayerNormRowsBackward(op) => vec![Box::new(op)],
+        Operation::MergeDirections(op) => vec![Box::new(op)],
+        Operation::SplitDirections(op) => vec![Box::new(op)],
+        Operation::DropoutRows(op) => vec![Box::new(op)],
+        Operation::RecurrentForward(op) => vec![Box::new(op)],
+        Operation::RecurrentBackward(op) => vec![Box::new(op)],
+        Operation::LayerStep(op) => op.parts().iter().flat_map(implementations).collect(),
+        Operation::MeanSquaredError(op) => vec![Box::new(op)],
+        Operation::SquaredNorm(op) => vec![Box::new(op)],
+        Operation::Adam(op) => vec![Box::new(op)],
     }
 }
 
@@ -104,16 +107,18 @@ pub struct CpuPlan {
     memory: Memory,
     scratch: Vec<f32>,
     panels: PanelCache,
-    /// For each section's operations.
-    uses: [Vec<PanelUse>; 4],
+    /// The operations of each section.
+    work: [Vec<Work>; 4],
     /// Multiplications of each section.
     multiplications: [usize; 4],
     seed: u64,
 }
 
-/// What an operation has to do with the panels.
-#[derive(Debug, Default)]
-struct PanelUse {
+/// An operation, and what it has to do with the panels.
+#[derive(Debug)]
+struct Work {
+    name: &'static str,
+    operation: Box<dyn Run>,
     /// The place of those that it wants.
     place: Option<usize>,
     /// Buffers that panels are made of and that it writes.
@@ -128,10 +133,15 @@ impl CpuPlan {
     ) -> Result<Self> {
         let aliases = aliases(&program, external)?;
         let (mut scratch, mut panels) = (0, PanelCache::default());
-        let (mut uses, mut multiplications) = (<[Vec<PanelUse>; 4]>::default(), [0; 4]);
-        for (section, uses) in Section::ALL.into_iter().zip(&mut uses) {
-            for operation in program.section(section) {
-                let operation = implementation(operation);
+        let (mut work, mut multiplications) = (<[Vec<Work>; 4]>::default(), [0; 4]);
+        for (section, work) in Section::ALL.into_iter().zip(&mut work) {
+            let named = |operation: &Operation| {
+                let name = operation.name();
+                { implementations(operation) }
+                    .into_iter()
+                    .map(move |run| (name, run))
+            };
+            for (name, operation) in program.section(section).iter().flat_map(named) {
                 let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
                 let writes = accesses.finish()?;
@@ -143,11 +153,16 @@ impl CpuPlan {
                 };
                 let place = operation.panels().filter(weights);
                 let place = place.map(|source| panels.place(source));
-                uses.push(PanelUse { place, writes });
+                work.push(Work {
+                    name,
+                    operation,
+                    place,
+                    writes,
+                });
             }
         }
         panels.allocate();
-        for of_operation in uses.iter_mut().flatten() {
+        for of_operation in work.iter_mut().flatten() {
             of_operation.writes.retain(|&buffer| panels.are_of(buffer));
         }
         let memory = Memory::new(&program, external)?;
@@ -157,7 +172,7 @@ impl CpuPlan {
             memory,
             scratch: zeros("scratch", scratch)?,
             panels,
-            uses,
+            work,
             multiplications,
             // A program may bring a seed of its own in its table.
             seed: words.first().map_or(0, |&low| u64::from(low))
@@ -166,32 +181,31 @@ impl CpuPlan {
         })
     }
 
-    /// Does a section's operations, telling `after` of each that is done.
-    fn interpret(&mut self, section: Section, mut after: impl FnMut(&Operation)) -> Result<()> {
-        let operations = self.program.section(section).iter();
-        for (operation, uses) in operations.zip(&self.uses[section as usize]) {
-            let panels = match uses.place {
+    /// Does a section's operations, telling `after` the name of each that is done.
+    fn interpret(&mut self, section: Section, mut after: impl FnMut(&'static str)) -> Result<()> {
+        for work in &self.work[section as usize] {
+            let panels = match work.place {
                 Some(place) => self.panels.get(place, &self.memory)?,
                 None => None,
             };
-            implementation(operation).run(Context {
+            work.operation.run(Context {
                 memory: &self.memory,
                 words: self.program.words(),
                 seed: self.seed,
                 scratch: &mut self.scratch,
                 panels,
             })?;
-            for &buffer in &uses.writes {
+            for &buffer in &work.writes {
                 self.panels.written(buffer);
             }
-            after(operation);
+            after(work.name);
         }
         Ok(())
     }
 
     /// Runs a section on as many threads as it is worth.
-    fn run_with(&mut self, section: Section, after: impl FnMut(&Operation) + Send) -> Result<()> {
-        if self.program.section(section).is_empty() {
+    fn run_with(&mut self, section: Section, after: impl FnMut(&'static str) + Send) -> Result<()> {
+        if self.work[section as usize].is_empty() {
             return Ok(());
         }
         if self.multiplications[section as usize] <= WORTH_WAKING {
@@ -230,19 +244,19 @@ impl Plan for CpuPlan {
     }
 
     fn dispatches(&self, section: Section) -> usize {
-        self.program.section(section).len()
+        self.work[section as usize].len()
     }
 
     fn profile(&mut self, section: Section) -> Result<Vec<Span>> {
         if cfg!(all(target_family = "wasm", target_os = "unknown")) {
             return Err(Error::Device("there is no clock to profile by".to_owned()));
         }
-        let mut spans = Vec::with_capacity(self.program.section(section).len());
+        let mut spans = Vec::with_capacity(self.work[section as usize].len());
         let (origin, mut start) = (Instant::now(), 0.0);
-        self.run_with(section, |operation| {
+        self.run_with(section, |name| {
             let end = origin.elapsed().as_secs_f64();
             spans.push(Span {
-                label: operation.name().to_owned(),
+                label: name.to_owned(),
                 workgroups: [1; 3],
                 start,
                 end,

@@ -115,6 +115,11 @@ impl BufferSlice {
         })
     }
 
+    /// Whether its content can be copied from.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        require_usage(&self.buffer, wgpu::BufferUsages::COPY_SRC)
+    }
+
     pub(crate) fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding {
             buffer: &self.buffer,
@@ -186,7 +191,7 @@ pub(crate) fn copy_to(
     staging: &wgpu::Buffer,
     len: usize,
 ) -> Result<wgpu::SubmissionIndex> {
-    require_usage(&slice.buffer, wgpu::BufferUsages::COPY_SRC)?;
+    slice.check_readable()?;
     let offset = slice.offset + 4 * offset as u64;
     context.scoped(|| {
         let mut encoder = context.device.create_command_encoder(&Default::default());
@@ -195,17 +200,18 @@ pub(crate) fn copy_to(
     })
 }
 
-/// Maps `staging` after `submission` and copies its first elements to `values`, waiting.
+/// Maps `staging` after `submission` and copies its first elements to `parts`, one after the other, waiting.
 pub(crate) fn fetch(
     context: &Context,
     staging: &wgpu::Buffer,
     submission: wgpu::SubmissionIndex,
-    values: &mut [f32],
+    parts: &mut [&mut [f32]],
 ) -> Result<()> {
-    let mapping = Mapping::start(context, staging, values.len())?;
+    let len = parts.iter().map(|values| values.len()).sum();
+    let mapping = Mapping::start(context, staging, len)?;
     context.wait(submission)?;
     let result = mapping.wait(context)?;
-    finish(context, staging, result, values)
+    finish(context, staging, result, parts)
 }
 
 /// Like [`fetch`] without blocking the caller's thread.
@@ -231,24 +237,30 @@ pub(crate) async fn fetch_async(
     #[cfg(target_family = "wasm")]
     let _ = submission;
     let result = mapping.await;
-    finish(context, staging, result, values)
+    finish(context, staging, result, &mut [values])
 }
 
 fn finish(
     context: &Context,
     staging: &wgpu::Buffer,
     mapped: Mapped,
-    values: &mut [f32],
+    parts: &mut [&mut [f32]],
 ) -> Result<()> {
     context.check_lost()?;
     // A buffer of our own that no longer maps: that is how a device that was lost shows itself.
     mapped.map_err(|()| context.mark_lost("a buffer could not be mapped"))?;
     let _turn = context.turn();
     {
+        let len: usize = parts.iter().map(|values| size_of_val(*values)).sum();
         let view = staging
-            .get_mapped_range(..4 * values.len() as u64)
+            .get_mapped_range(..len as u64)
             .map_err(|error| Error::Device(error.to_string()))?;
-        bytemuck::cast_slice_mut::<f32, u8>(values).copy_from_slice(&view);
+        let mut rest = &view[..];
+        for values in parts {
+            let (part, after) = rest.split_at(size_of_val(*values));
+            bytemuck::cast_slice_mut::<f32, u8>(values).copy_from_slice(part);
+            rest = after;
+        }
     }
     staging.unmap();
     Ok(())

@@ -229,7 +229,7 @@ impl Device for GpuDevice {
         if !values.is_empty() {
             let staging = buffer::staging(&self.context, values.len())?;
             let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
-            buffer::fetch(&self.context, &staging, copy, &mut values)?;
+            buffer::fetch(&self.context, &staging, copy, &mut [&mut values])?;
         }
         Ok(values)
     }

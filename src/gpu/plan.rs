@@ -50,9 +50,9 @@ impl GpuPlan {
         for spec in program.buffers() {
             buffer::check_size(context, spec.label, spec.len)?;
         }
-        let mut recording = record_all(Recorder::new(context, &program), &program)?;
+        let mut recording = record_all(Recorder::new(context, &program, external), &program)?;
         if recording.reads_what_it_writes() {
-            let recorder = Recorder::new(context, &program).without_textures();
+            let recorder = Recorder::new(context, &program, external).without_textures();
             recording = record_all(recorder, &program)?;
         }
         Self::assemble(context, program, external, recording)
@@ -132,30 +132,45 @@ impl GpuPlan {
     /// # Errors
     /// As [`Plan::read`].
     pub async fn read_async(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
-        if let Some((staging, copy)) = self.start_read(buffer, values.len())? {
+        if let Some((staging, copy)) = self.start(&[], &[(buffer, values.len())])? {
             buffer::fetch_async(&self.context, &staging, copy, values).await?;
             self.staging = Some(staging);
         }
         Ok(())
     }
 
-    /// The staging buffer is the plan's again once it is unmapped: a read that fails or is dropped half-way keeps it.
-    fn start_read(
+    /// Submits sections and copies of whole buffers to the staging buffer, one after the other; nothing is given back if nothing
+    /// is read. The staging buffer is the plan's again once it is unmapped: a read that fails or is dropped half-way keeps it.
+    fn start(
         &mut self,
-        buffer: BufferId,
-        len: usize,
+        sections: &[Section],
+        reads: &[(BufferId, usize)],
     ) -> Result<Option<(wgpu::Buffer, wgpu::SubmissionIndex)>> {
         self.context.check_lost()?;
-        self.program.check_len(buffer, len)?;
+        for (buffer, len) in reads {
+            self.program.check_len(*buffer, *len)?;
+            self.buffers[buffer.0].check_readable()?;
+        }
+        let len = reads.iter().map(|(_, len)| len).sum();
         if len == 0 {
+            if !sections.is_empty() {
+                self.context.scoped(|| self.submit(sections, |_| ()))?;
+            }
             return Ok(None);
         }
         let staging = match self.staging.take() {
             Some(staging) if staging.size() >= 4 * len as u64 => staging,
             _ => buffer::staging(&self.context, len)?,
         };
-        let slice = &self.buffers[buffer.0];
-        let copy = buffer::copy_to(&self.context, slice, 0, &staging, len)?;
+        let copy_all = |encoder: &mut wgpu::CommandEncoder| {
+            let mut at = 0;
+            for (buffer, len) in reads.iter().filter(|(_, len)| *len > 0) {
+                let (slice, bytes) = (&self.buffers[buffer.0], 4 * *len as u64);
+                encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), &staging, at, bytes);
+                at += bytes;
+            }
+        };
+        let copy = (self.context).scoped(|| self.submit(sections, copy_all))?;
         Ok(Some((staging, copy)))
     }
 
@@ -229,8 +244,13 @@ impl GpuPlan {
         }
     }
 
-    /// Encodes and submits sections one after the other: in one submission, unless that would exceed the budget.
-    fn submit(&self, sections: &[Section]) {
+    /// Encodes and submits sections one after the other, and what `finish` adds: in one submission, unless that would exceed
+    /// the budget.
+    fn submit(
+        &self,
+        sections: &[Section],
+        finish: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
         let (queue, device) = (&self.context.queue, &self.context.device);
         let budget = self.context.options.submit_budget;
         let mut encoder = device.create_command_encoder(&Default::default());
@@ -255,7 +275,8 @@ impl GpuPlan {
             self.encode(&commands[start..], &mut encoder);
             self.refresh(section, &mut encoder);
         }
-        queue.submit([encoder.finish()]);
+        finish(&mut encoder);
+        queue.submit([encoder.finish()])
     }
 }
 
@@ -290,15 +311,28 @@ impl Plan for GpuPlan {
     }
 
     fn run_all(&mut self, sections: &[Section]) -> Result<()> {
-        self.context.scoped(|| self.submit(sections))?;
+        self.start(sections, &[])?;
         // Frees what earlier submissions held and lets a loss be noticed.
         self.context.poll();
         self.context.check_lost()
     }
 
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
-        if let Some((staging, copy)) = self.start_read(buffer, values.len())? {
-            buffer::fetch(&self.context, &staging, copy, values)?;
+        self.run_and_read(&[], &mut [(buffer, values)])
+    }
+
+    fn run_and_read(
+        &mut self,
+        sections: &[Section],
+        reads: &mut [(BufferId, &mut [f32])],
+    ) -> Result<()> {
+        let lengths: Vec<_> = (reads.iter())
+            .map(|(buffer, values)| (*buffer, values.len()))
+            .collect();
+        if let Some((staging, copy)) = self.start(sections, &lengths)? {
+            let mut parts: Vec<&mut [f32]> =
+                reads.iter_mut().map(|(_, part)| &mut **part).collect();
+            buffer::fetch(&self.context, &staging, copy, &mut parts)?;
             self.staging = Some(staging);
         }
         Ok(())
@@ -568,7 +602,7 @@ mod tests {
         let device = GpuDevice::request_blocking(&GpuOptions::new()).unwrap();
         let mut program = Program::new();
         let values = program.buffer("values", 1, Role::Output);
-        let mut recorder = Recorder::new(device.context(), &program);
+        let mut recorder = Recorder::new(device.context(), &program, &[]);
         for step in [4, 2, 5, 0, 3] {
             let dispatch = Dispatch {
                 shader: &shader,
@@ -598,7 +632,7 @@ mod tests {
         let device = GpuDevice::request_blocking(&GpuOptions::new()).unwrap();
         let mut program = Program::new();
         let values = program.buffer("values", 1, Role::Output);
-        let mut recorder = Recorder::new(device.context(), &program);
+        let mut recorder = Recorder::new(device.context(), &program, &[]);
         let dispatch = Dispatch {
             shader: &shader,
             overrides: &[],

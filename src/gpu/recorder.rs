@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::buffer;
 use super::context::Context;
 use super::options::GpuOptions;
 use super::pipeline::{PipelineKey, PipelineRequest};
 use super::shader::{Access, Shader, TEXTURE_WIDTH};
+use crate::device::DeviceBuffer;
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{BufferId, Program, Region, Role, TableOffset};
 
@@ -110,6 +112,7 @@ impl Recording {
 pub(crate) struct Recorder<'a> {
     context: &'a Context,
     program: &'a Program,
+    external: &'a [(BufferId, DeviceBuffer)],
     textures: bool,
     recording: Recording,
     section: usize,
@@ -119,10 +122,16 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn new(context: &'a Context, program: &'a Program) -> Self {
+    /// For a program whose `external` buffers are the caller's.
+    pub(crate) fn new(
+        context: &'a Context,
+        program: &'a Program,
+        external: &'a [(BufferId, DeviceBuffer)],
+    ) -> Self {
         Self {
             context,
             program,
+            external,
             textures: true,
             recording: Recording {
                 words: program.words().to_vec(),
@@ -198,6 +207,17 @@ impl<'a> Recorder<'a> {
                     && TEXTURE_WIDTH <= limit
                     && spec.len.div_ceil(4 * TEXTURE_WIDTH) <= limit
             })
+    }
+
+    /// Whether two of the program's buffers are one buffer of the device: the same, or both external and ranges of one.
+    pub(crate) fn is_one_buffer(&self, a: BufferId, b: BufferId) -> bool {
+        let given = |wanted: BufferId| {
+            let mut external = self.external.iter();
+            let (_, buffer) = external.find(|(id, _)| *id == wanted)?;
+            buffer::slice_of(self.context, buffer, "external buffer").ok()
+        };
+        let shared = || Some(given(a)?.buffer() == given(b)?.buffer());
+        a == b || shared() == Some(true)
     }
 
     /// Appends words to the plan's table, for a kernel's own lists.

@@ -102,7 +102,8 @@ impl Pass<'_> {
             for (outside, inside, cell) in self.state_gradients(direction, false) {
                 let table = network.tables.order;
                 let width = self.network.state_width(cell);
-                network.push_reorder(program, Section::Backward, (outside, inside), table, width);
+                let rows = network.reorder((outside, inside), table, width);
+                program.push(Section::Backward, rows);
             }
         }
         let zero = Fill {
@@ -305,13 +306,8 @@ impl Pass<'_> {
         let normalised = Region::from(normalised);
         let gradient = network.gate_place(layer.gates, direction, rows);
         let section = Section::Backward;
-        network.push_projection(
-            program,
-            section,
-            (layer, direction),
-            rows,
-            (normalised, false),
-        );
+        let projection = network.projection((layer, direction), rows, (normalised, false));
+        program.push(section, projection);
         let norm = network.input_norm(normalised, deviation, rows.len());
         program.push(section, norm);
         let scale = self.column_sums(
@@ -416,13 +412,8 @@ impl Pass<'_> {
         for direction in 0..network.config.directions() {
             for (outside, inside, cell) in self.state_gradients(direction, true) {
                 let table = network.tables.sorted_of;
-                network.push_reorder(
-                    program,
-                    section,
-                    (inside, outside),
-                    table,
-                    self.network.state_width(cell),
-                );
+                let width = self.network.state_width(cell);
+                program.push(section, network.reorder((inside, outside), table, width));
             }
             let sums = ColumnSums {
                 a: self.carry_region(self.carry.vectors + direction * batch * vectors),

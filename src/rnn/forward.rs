@@ -7,8 +7,8 @@ use crate::batch::Packing;
 use crate::config::{Cell, Direction, Dropout, RnnConfig};
 use crate::error::Result;
 use crate::ops::{
-    BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, MergeDirections, Mode,
-    Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section, StateRegions,
+    BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, LayerStep, MergeDirections,
+    Mode, Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section, StateRegions,
     StridedCopies,
 };
 use crate::packed::PackedLayout;
@@ -162,6 +162,10 @@ impl Network {
     pub fn forward(&self, program: &mut Program) -> Result<()> {
         for layer in &self.layers {
             self.push_packing(program, layer);
+            if let Some(step) = self.layer_step(layer) {
+                program.push(Section::Forward, step);
+                continue;
+            }
             self.push_input_dropout(program, layer, Section::Forward);
             for direction in 0..self.config.directions() {
                 self.push_initial_state(program, layer, direction);
@@ -183,6 +187,45 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// The layer as one operation, for a batch of single steps of a stream.
+    fn layer_step(&self, layer: &Layer) -> Option<LayerStep> {
+        let config = &self.config;
+        let plain = self.options.gradients.is_none()
+            && self.packing.steps() == 1
+            && self.packing.tokens() == self.packing.batch()
+            && config.direction() == Direction::Forward
+            && !config.is_residual(layer.index)
+            && !config.spec().is_whole_norm()
+            && !drops(&self.options, config.dropout().recurrent)
+            && !drops(&self.options, config.dropout().input)
+            && !drops(&self.options, config.dropout().between);
+        if !plain {
+            return None;
+        }
+        let edge = |initial: Option<BufferId>, last: BufferId, states: Region, cell: bool| {
+            let source = self.state_region(initial?, layer.index, 0, cell);
+            let first = self.reorder((source, states), self.tables.order, self.state_width(cell));
+            Some((first, self.final_rows(layer, 0, (last, states, cell))))
+        };
+        let (first_h, last_h) = edge(self.h0, self.h_n, layer.states.h, false)?;
+        let cells = match (self.c_n, layer.states.c) {
+            (Some(c_n), Some(c)) => Some(edge(self.c0, c_n, c, true)?),
+            _ => None,
+        };
+        let steps = 0..1;
+        let gates = self.gate_place(layer.gates, 0, &self.rows(&steps));
+        let bias = !config.spec().is_per_gate_norm();
+        Some(LayerStep {
+            first_h,
+            first_c: cells.map(|(first, _)| first),
+            projection: self.projection((layer, 0), &self.rows(&steps), (gates, bias)),
+            recurrence: self.recurrence(layer, &steps),
+            output: self.merge(layer),
+            last_h,
+            last_c: cells.map(|(_, last)| last),
+        })
     }
 
     fn push_packing(&self, program: &mut Program, layer: &Layer) {
@@ -303,13 +346,8 @@ impl Network {
         match initial {
             Some(buffer) => {
                 let source = self.state_region(buffer, layer.index, direction, cell);
-                self.push_reorder(
-                    program,
-                    Section::Forward,
-                    (source, target),
-                    self.tables.order,
-                    width,
-                );
+                let rows = self.reorder((source, target), self.tables.order, width);
+                program.push(Section::Forward, rows);
             }
             None => {
                 let len = self.packing.batch() * width;
@@ -336,7 +374,10 @@ impl Network {
         let spec = self.config.spec();
         let gates = self.gate_place(layer.gates, direction, rows);
         let bias = !spec.is_whole_norm() && !spec.is_per_gate_norm();
-        self.push_projection(program, section, (layer, direction), rows, (gates, bias));
+        program.push(
+            section,
+            self.projection((layer, direction), rows, (gates, bias)),
+        );
         if let (true, Some(deviation)) = (spec.is_whole_norm(), self.deviation) {
             let weights = Region::from(layer.packed).at(direction * layer.layout.len());
             let norm = LayerNormRows {
@@ -431,23 +472,33 @@ impl Network {
     }
 
     fn push_final_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
-        let rows = self.packing.batch() + self.packing.tokens();
         let cells = self.c_n.zip(layer.states.c).map(|(c_n, c)| (c_n, c, true));
         for (buffer, states, cell) in [Some((self.h_n, layer.states.h, false)), cells]
             .into_iter()
             .flatten()
         {
-            let width = self.state_width(cell);
-            let gather = GatherRows {
-                source: states.at(direction * rows * width),
-                source_stride: width,
-                target: self.state_region(buffer, layer.index, direction, cell),
-                target_stride: width,
-                table: self.tables.final_rows,
-                rows: self.packing.batch(),
-                width,
-            };
+            let gather = self.final_rows(layer, direction, (buffer, states, cell));
             program.push(Section::Forward, gather);
+        }
+    }
+
+    /// The last state of each sequence, in the caller's order.
+    fn final_rows(
+        &self,
+        layer: &Layer,
+        direction: usize,
+        (buffer, states, cell): (BufferId, Region, bool),
+    ) -> GatherRows {
+        let rows = self.packing.batch() + self.packing.tokens();
+        let width = self.state_width(cell);
+        GatherRows {
+            source: states.at(direction * rows * width),
+            source_stride: width,
+            target: self.state_region(buffer, layer.index, direction, cell),
+            target_stride: width,
+            table: self.tables.final_rows,
+            rows: self.packing.batch(),
+            width,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::batch::Packing;
 use crate::config::{Cell, RnnConfig};
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
-    BufferId, GatherRows, Gemm, Matrix, Mode, Program, Region, Role, RowMap, Section, StateRegions,
+    BufferId, GatherRows, Gemm, Matrix, Mode, Program, Region, Role, RowMap, StateRegions,
     TableOffset,
 };
 use crate::packed::{PackedLayout, PackingJobs};
@@ -339,20 +339,18 @@ impl Network {
     }
 
     /// The projections of `rows` of a layer's input into `target`, without what follows them.
-    fn push_projection(
+    fn projection(
         &self,
-        program: &mut Program,
-        section: Section,
         (layer, direction): (&Layer, usize),
         rows: &Range<usize>,
         (target, bias): (Region, bool),
-    ) {
+    ) -> Gemm {
         let weights = Region::from(layer.packed).at(direction * layer.layout.len());
         let (input, map) = match self.reverse_table(direction) {
             Some(table) => (layer.input, Some(RowMap::GatherM(table.at(rows.start)))),
             None => (layer.input.at(rows.start * layer.inputs), None),
         };
-        let gemm = Gemm {
+        Gemm {
             a: Matrix::rows(input, layer.inputs),
             b: Matrix::rows(weights.at(layer.layout.input), self.units()),
             c: Matrix::rows(target, self.units()),
@@ -362,20 +360,17 @@ impl Network {
             map,
             bias: bias.then(|| weights.at(layer.layout.input_bias)),
             accumulate: false,
-        };
-        program.push(section, gemm);
+        }
     }
 
     /// Rows of the caller's order gathered into sorted order, or back.
-    fn push_reorder(
+    fn reorder(
         &self,
-        program: &mut Program,
-        section: Section,
         (source, target): (Region, Region),
         table: TableOffset,
         width: usize,
-    ) {
-        let gather = GatherRows {
+    ) -> GatherRows {
+        GatherRows {
             source,
             source_stride: width,
             target,
@@ -383,8 +378,7 @@ impl Network {
             table,
             rows: self.packing.batch(),
             width,
-        };
-        program.push(section, gather);
+        }
     }
 }
 

@@ -214,20 +214,13 @@ impl Rnn {
                 loaded.write_or_zero(buffer, values.as_deref())?;
             }
         }
-        loaded.plan.run(Section::Backward)?;
         let x = buffers
             .x
             .ok_or(Error::State("the plan has no input gradient"))?;
+        let (x, state) = loaded.run(&[Section::Backward], (x, buffers.h0, buffers.c0))?;
         let gradients = Gradients {
-            x: loaded.read(x)?,
-            state: State {
-                h: loaded.read(buffers.h0)?,
-                c: buffers
-                    .c0
-                    .map(|c0| loaded.read(c0))
-                    .transpose()?
-                    .unwrap_or_default(),
-            },
+            x,
+            state,
             parameters: self.device.read(&self.gradients, 0..self.layout.len())?,
         };
         Ok(gradients)
@@ -271,23 +264,15 @@ impl Rnn {
                 }
             }
         }
-        match loaded.prepared {
-            true => loaded.plan.run(Section::Forward)?,
-            false => (loaded.plan).run_all(&[Section::Prepare, Section::Forward])?,
-        }
+        let sections: &[Section] = match loaded.prepared {
+            true => &[Section::Forward],
+            false => &[Section::Prepare, Section::Forward],
+        };
+        let (y, h_n, c_n) = (loaded.network.y, loaded.network.h_n, loaded.network.c_n);
+        let (y, state) = loaded.run(sections, (y, h_n, c_n))?;
         loaded.prepared = true;
         loaded.ran = true;
-        let (y, h_n, c_n) = (loaded.network.y, loaded.network.h_n, loaded.network.c_n);
-        Ok(Output {
-            y: loaded.read(y)?,
-            state: State {
-                h: loaded.read(h_n)?,
-                c: c_n
-                    .map(|c_n| loaded.read(c_n))
-                    .transpose()?
-                    .unwrap_or_default(),
-            },
-        })
+        Ok(Output { y, state })
     }
 
     fn load(&mut self, packing: &Arc<Packing>, options: &NetworkOptions) -> Result<&mut Loaded> {
@@ -333,10 +318,24 @@ impl Rnn {
 }
 
 impl Loaded {
-    fn read(&mut self, buffer: BufferId) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; self.plan.program().spec(buffer).len];
-        self.plan.read(buffer, &mut values)?;
-        Ok(values)
+    /// Runs sections and reads rows and states.
+    fn run(
+        &mut self,
+        sections: &[Section],
+        (rows, h, c): (BufferId, BufferId, Option<BufferId>),
+    ) -> Result<(Vec<f32>, State)> {
+        let zeros = |buffer: BufferId| vec![0.0; self.plan.program().spec(buffer).len];
+        let (mut values, mut state) = (
+            zeros(rows),
+            State {
+                h: zeros(h),
+                c: c.map(zeros).unwrap_or_default(),
+            },
+        );
+        let mut reads = vec![(rows, &mut values[..]), (h, &mut state.h[..])];
+        reads.extend(c.map(|c| (c, &mut state.c[..])));
+        self.plan.run_and_read(sections, &mut reads)?;
+        Ok((values, state))
     }
 
     fn write_or_zero(&mut self, buffer: BufferId, values: Option<&[f32]>) -> Result<()> {

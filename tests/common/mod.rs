@@ -250,6 +250,13 @@ impl Problem {
         Ok((output, gradients))
     }
 
+    /// A device's output, without a way back.
+    pub(crate) fn infer(&self, device: &Arc<dyn Device>) -> wgpu_rnn::Result<Output> {
+        let mut rnn = self.rnn(device)?;
+        rnn.set_chunk_rows(7);
+        rnn.infer(&self.batch, self.initial.as_ref())
+    }
+
     pub(crate) fn rnn(&self, device: &Arc<dyn Device>) -> wgpu_rnn::Result<Rnn> {
         let mut rnn = Rnn::new(device.clone(), self.config.clone(), &self.parameters)?;
         rnn.set_seed(self.seed);
@@ -453,18 +460,25 @@ fn all_devices() -> Vec<(&'static str, Arc<dyn Device>)> {
     ]
 }
 
-/// Solves a problem and compares it with the reference, naming what failed.
+/// Solves a problem and compares it with the reference, naming what failed. With [`GradientMode::Recompute`], whose kernels
+/// are inference's, the output of an inference too.
 pub(crate) fn solve_and_check(
     name: &str,
     oracle: &Oracle<'_>,
     device: &Arc<dyn Device>,
     mode: GradientMode,
 ) -> Result<f64, String> {
-    let answer = oracle
-        .problem
-        .solve(device, mode)
-        .map_err(|error| error.to_string());
-    answer
-        .and_then(|answer| check(oracle, &answer, device))
-        .map_err(|error| format!("{name}, {mode:?}: {error}"))
+    let problem = oracle.problem;
+    let solve = || {
+        let answer = problem
+            .solve(device, mode)
+            .map_err(|error| error.to_string())?;
+        let worst = check(oracle, &answer, device)?;
+        if problem.mode == Mode::Training || mode == GradientMode::Save {
+            return Ok(worst);
+        }
+        let output = problem.infer(device).map_err(|error| error.to_string())?;
+        check(oracle, &(output, answer.1), device).map_err(|error| format!("inference, {error}"))
+    };
+    solve().map_err(|error: String| format!("{name}, {mode:?}: {error}"))
 }

@@ -9,3 +9,4 @@ mod extremes;
 mod gpu;
 mod memory;
 mod properties;
+mod steps;

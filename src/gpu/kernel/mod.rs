@@ -9,6 +9,7 @@ mod gather_rows;
 mod gemm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
+mod layer_step;
 mod mean_squared_error;
 mod merge_directions;
 mod recurrent;
@@ -64,6 +65,7 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::DropoutRows(op) => dropout_rows::record(op, recorder),
         Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
+        Operation::LayerStep(op) => layer_step::record(op, recorder),
         Operation::MeanSquaredError(op) => mean_squared_error::record(op, recorder),
         Operation::SquaredNorm(op) => squared_norm::record(op, recorder),
         Operation::Adam(op) => adam::record(op, recorder),
@@ -89,6 +91,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
     ];
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
+    shaders.extend(layer_step::shaders());
     shaders.extend(recurrent_forward::shaders());
     shaders.extend(recurrent_backward::shaders());
     shaders

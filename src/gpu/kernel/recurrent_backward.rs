@@ -10,7 +10,9 @@ use crate::ops::{Recurrence, RecurrentBackward, Region};
 const KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
     main: include_str!("../../../shaders/recurrent_backward.wgsl"),
+    rows: recurrent::KEPT_ROWS,
     second: include_str!("../../../shaders/lib/second_backward.wgsl"),
+    input: false,
     bindings: &[
         Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite, ReadWrite,
     ],

@@ -10,7 +10,9 @@ use crate::ops::Recurrence;
 const KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
     main: include_str!("../../../shaders/recurrent_forward.wgsl"),
+    rows: recurrent::KEPT_ROWS,
     second: include_str!("../../../shaders/lib/second_forward.wgsl"),
+    input: false,
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
     term: |_| 1,
 };

@@ -116,7 +116,7 @@ impl Form {
     }
 
     /// The smallest workgroup: the lanes that load for all, or what fills a GPU's subgroup.
-    pub(super) fn least_workgroup(self) -> usize {
+    pub(in crate::gpu::kernel) fn least_workgroup(self) -> usize {
         if self.broadcast { LANES } else { 32 }
     }
 

@@ -1,4 +1,4 @@
-//! What both recurrent kernels share: the uniform, the shader's modules and variants for a cell, and the schedule of steps.
+//! What the recurrent kernels share: the uniform, the shader's modules and variants for a cell, and the schedule of steps.
 
 mod form;
 mod params;
@@ -13,9 +13,9 @@ use crate::ops::Recurrence;
 pub(super) use form::Form;
 pub(crate) use form::TILES;
 pub(super) use params::Params;
-pub(super) use samples::sample_shaders;
+pub(super) use samples::{sample_shaders, sample_steps};
 pub(super) use schedule::{Phase, Schedule};
-pub(super) use shader::{Kernel, bindings, shader};
+pub(super) use shader::{KEPT_ROWS, Kernel, bindings, shader, variant, weight_bindings};
 
 /// Checks that every buffer holds what the operation will touch.
 pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {

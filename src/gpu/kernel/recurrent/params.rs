@@ -1,4 +1,4 @@
-//! The uniform of both recurrent kernels.
+//! The uniform of the recurrent kernels.
 
 use crate::ops::{Recurrence, Region};
 
@@ -43,6 +43,15 @@ pub(in crate::gpu::kernel) struct Params {
     pub(in crate::gpu::kernel) scratch_second: u32,
     pub(in crate::gpu::kernel) vector_sums: u32,
     pub(in crate::gpu::kernel) d_output: u32,
+    pub(in crate::gpu::kernel) inputs: u32,
+    input: u32,
+    input_bias: u32,
+    pub(in crate::gpu::kernel) x: u32,
+    pub(in crate::gpu::kernel) y: u32,
+    pub(in crate::gpu::kernel) first_h: u32,
+    pub(in crate::gpu::kernel) first_c: u32,
+    pub(in crate::gpu::kernel) last_h: u32,
+    pub(in crate::gpu::kernel) last_c: u32,
     layer: u32,
     epsilon: f32,
     clip_gates: f32,
@@ -53,12 +62,12 @@ pub(in crate::gpu::kernel) struct Params {
     zoneout_cell: f32,
     /// Stays 0: `bound` in the shader says why.
     zero: u32,
-    padding: [u32; 2],
+    padding: u32,
     activations: [[f32; 4]; 6],
 }
 
 impl Params {
-    /// All but the places of the backward's own buffers.
+    /// All but the places of a kernel's own buffers.
     pub(in crate::gpu::kernel) fn new(op: &Recurrence) -> Self {
         let layout = &op.layout;
         let word = |value: usize| value as u32;
@@ -116,6 +125,15 @@ impl Params {
             scratch_second: 0,
             vector_sums: 0,
             d_output: 0,
+            inputs: 0,
+            input: word(layout.input),
+            input_bias: word(layout.input_bias),
+            x: 0,
+            y: 0,
+            first_h: 0,
+            first_c: 0,
+            last_h: 0,
+            last_c: 0,
             layer: word(op.layer),
             epsilon: op.spec.layer_norm.map_or(0.0, |norm| norm.epsilon as f32),
             clip_gates: clip.gates.unwrap_or(0.0),
@@ -125,7 +143,7 @@ impl Params {
             zoneout_hidden: op.spec.zoneout.hidden,
             zoneout_cell: op.spec.zoneout.cell,
             zero: 0,
-            padding: [0; 2],
+            padding: 0,
             activations,
         }
     }

@@ -72,3 +72,19 @@ pub(in crate::gpu::kernel) fn sample_shaders(kernel: &Kernel) -> Vec<Shader> {
     }
     shaders
 }
+
+/// A layer's step's shaders for each cell that `kernel` has one for, in every form.
+pub(in crate::gpu::kernel) fn sample_steps(
+    kernel: fn(&Recurrence) -> Option<&'static Kernel>,
+) -> Vec<Shader> {
+    let mut shaders = Vec::new();
+    for op in samples().unwrap_or_default() {
+        let Some(kernel) = kernel(&op) else { continue };
+        for form in Form::all(&op) {
+            let mut overrides = variant(&op);
+            overrides.push(("WORKGROUP", 64.0));
+            shaders.push(shader(&op, kernel, form).with_overrides(&overrides));
+        }
+    }
+    shaders
+}

@@ -1,4 +1,4 @@
-//! The shaders of both recurrent kernels: the table of cells, what they bind, and their variants.
+//! The shaders of the recurrent kernels: the table of cells, what they bind, and their variants.
 
 use super::form::Form;
 use super::params::Params;
@@ -73,15 +73,19 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     }
 }
 
-/// The modules of one of the two kernels.
+/// The modules of one of the kernels.
 #[derive(Debug)]
 pub(in crate::gpu::kernel) struct Kernel {
     /// The stem.
     pub(in crate::gpu::kernel) name: &'static str,
     /// Its source: the last module.
     pub(in crate::gpu::kernel) main: &'static str,
-    /// Its second product.
+    /// Where its rows come from and go to.
+    pub(in crate::gpu::kernel) rows: &'static str,
+    /// Its second product, where it may have one.
     pub(in crate::gpu::kernel) second: &'static str,
+    /// Whether it does the input's product too.
+    pub(in crate::gpu::kernel) input: bool,
     /// How it uses its buffers.
     pub(in crate::gpu::kernel) bindings: &'static [Access],
     /// Elements of a term of the recurrent product.
@@ -107,9 +111,14 @@ pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: For
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
         crate::gpu::kernel::lib::weights(form.texture),
         module!("lib/recurrent.wgsl"),
+        kernel.rows,
         module!("lib/reduce_vector.wgsl"),
     ];
     modules.extend(of_cell);
+    let input = form.product("input", 1);
+    if kernel.input {
+        modules.push(&input);
+    }
     let mut label = format!("{}_{cell}", kernel.name);
     if op.spec.has_second_product() {
         modules.extend([kernel.second, &second]);
@@ -132,9 +141,11 @@ pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: For
     }
 }
 
-/// The storage buffers that both kernels bind, in the shader's order.
-pub(in crate::gpu::kernel) fn bindings(op: &Recurrence, form: Form) -> Vec<Binding> {
-    let sums = op.recurrent_sums.unwrap_or(op.gates);
+/// Rows of all steps: [`Kernel::rows`] of the kernels over many steps.
+pub(in crate::gpu::kernel) const KEPT_ROWS: &str = module!("lib/rows_kept.wgsl");
+
+/// The packed weights, and the table: what all kernels bind first.
+pub(in crate::gpu::kernel) fn weight_bindings(op: &Recurrence, form: Form) -> Vec<Binding> {
     vec![
         match form.texture {
             true => Binding::Texture(op.weights),
@@ -142,14 +153,19 @@ pub(in crate::gpu::kernel) fn bindings(op: &Recurrence, form: Form) -> Vec<Bindi
         },
         Binding::Read(op.weights),
         Binding::Table,
-        Binding::ReadWrite(op.gates.buffer),
-        Binding::ReadWrite(sums.buffer),
-        Binding::ReadWrite(op.states.h.buffer),
     ]
 }
 
+/// The storage buffers that the kernels over many steps bind, in the shader's order.
+pub(in crate::gpu::kernel) fn bindings(op: &Recurrence, form: Form) -> Vec<Binding> {
+    let sums = op.recurrent_sums.unwrap_or(op.gates);
+    let mut bindings = weight_bindings(op, form);
+    bindings.extend([op.gates, sums, op.states.h].map(|rows| Binding::ReadWrite(rows.buffer)));
+    bindings
+}
+
 /// The override constants of the cell's variant.
-pub(super) fn variant(op: &Recurrence) -> Vec<(&'static str, f64)> {
+pub(in crate::gpu::kernel) fn variant(op: &Recurrence) -> Vec<(&'static str, f64)> {
     let spec = &op.spec;
     let flag = |on: bool| f64::from(u8::from(on));
     let [forward, reverse] = spec.activations;
