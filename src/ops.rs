@@ -172,6 +172,28 @@ impl Program {
         &self.sections[section as usize]
     }
 
+    /// A program of the same ids and tables that does `operations` in its forward section, with `buffers` alone, its own.
+    pub(crate) fn only(&self, buffers: &[BufferId], operations: Vec<Operation>) -> Self {
+        let keep = |(index, spec): (usize, &BufferSpec)| {
+            let kept = buffers.contains(&BufferId(index));
+            let external = spec.role.is_bindable();
+            BufferSpec {
+                len: if kept { spec.len } else { 0 },
+                role: if external { Role::Workspace } else { spec.role },
+                ..spec.clone()
+            }
+        };
+        let mut program = Self {
+            buffers: self.buffers.iter().enumerate().map(keep).collect(),
+            table: self.table.clone(),
+            sections: Default::default(),
+        };
+        for operation in operations {
+            program.push(Section::Forward, operation);
+        }
+        program
+    }
+
     /// Bytes of all buffers of one role.
     pub fn bytes(&self, role: Role) -> u64 {
         let of_role = self.buffers.iter().filter(|spec| spec.role == role);

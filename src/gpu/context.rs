@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::cache::CacheDirectory;
 use super::options::GpuOptions;
 use super::pipeline::PipelineCache;
+use super::tuner::Tuner;
 use crate::error::{Error, Result};
 
 /// Why the device is lost, if it is.
@@ -27,6 +29,10 @@ pub(crate) struct Context {
     /// See [`Context::turn`].
     pub(crate) turns: Mutex<()>,
     pub(crate) pipelines: PipelineCache,
+    /// What was measured of recurrences.
+    pub(crate) tuner: Tuner,
+    /// Where that, and compiled pipelines, outlive the program.
+    pub(crate) cache: Option<CacheDirectory>,
 }
 
 /// A number that no other device has.

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use super::adapter;
 use super::buffer::{self, BufferSlice};
+use super::cache::CacheDirectory;
 use super::context::{Context, Lost, lock, next_id};
 use super::options::{GpuOptions, LimitsChoice};
 use super::pipeline::PipelineCache;
 use super::plan::GpuPlan;
+use super::tuner::{self, Tuned, Tuner};
 use crate::device::{Device, DeviceBuffer, Plan, Storage};
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Program};
@@ -17,9 +19,10 @@ use crate::ops::{BufferId, Program};
 pub const REQUIRED_FEATURES: wgpu::Features = wgpu::Features::empty();
 
 /// Features that are used where a device has them, a caller's too: subgroups by kernels, timestamps by
-/// [`Plan::profile`].
-pub const OPTIONAL_FEATURES: wgpu::Features =
-    wgpu::Features::SUBGROUP.union(wgpu::Features::TIMESTAMP_QUERY);
+/// [`Plan::profile`] and [`GpuDevice::tune`], compiled pipelines by a [cache](GpuOptions::cache_directory).
+pub const OPTIONAL_FEATURES: wgpu::Features = (wgpu::Features::SUBGROUP
+    .union(wgpu::Features::TIMESTAMP_QUERY))
+.union(wgpu::Features::PIPELINE_CACHE);
 
 /// Multiply-adds of a submission on a software GL: some tenths of a second.
 const SOFTWARE_GL_BUDGET: u64 = 1 << 27;
@@ -108,10 +111,14 @@ impl GpuDevice {
             limits.max_storage_buffers_per_shader_stage,
             limits.max_storage_buffer_binding_size >> 20,
         );
+        let cache = options.cache.as_deref();
+        let cache = cache.map(|directory| CacheDirectory::new(directory, &info));
         Self {
             context: Arc::new(Context {
                 id: next_id(),
-                pipelines: PipelineCache::new(&device),
+                pipelines: PipelineCache::new(&device, cache.as_ref()),
+                tuner: Tuner::load(cache.as_ref()),
+                cache,
                 device,
                 queue,
                 info,
@@ -120,6 +127,22 @@ impl GpuDevice {
                 lost,
                 turns: Mutex::default(),
             }),
+        }
+    }
+
+    /// Measures tiles and strategies for the recurrences of a program that nothing is known of, in buffers of their own, for
+    /// the plans that are loaded from now on; returns what was measured. Takes up to some seconds for each on a slow adapter.
+    /// With a [cache](GpuOptions::cache_directory) the choices are kept.
+    ///
+    /// # Errors
+    /// [`Error::Device`] in a browser, where nothing can be waited for; else as [`Device::load`].
+    pub fn tune(&self, program: &Program) -> Result<Vec<Tuned>> {
+        self.context.check_lost()?;
+        match tuner::CAN_TUNE {
+            true => tuner::tune(&self.context, program),
+            false => Err(Error::Device(
+                "tuning has to wait for the device".to_owned(),
+            )),
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod adapter;
 mod buffer;
+mod cache;
 mod context;
 mod device;
 mod kernel;
@@ -20,11 +21,13 @@ mod profile;
 mod recorder;
 pub mod shader;
 mod texture;
+mod tuner;
 mod unroll;
 
 pub use adapter::list_adapters;
 pub use buffer::BufferSlice;
 pub use device::{GpuDevice, OPTIONAL_FEATURES, REQUIRED_FEATURES, required_limits};
 use kernel::TILES;
-pub use options::{GpuOptions, LimitsChoice, Strategy};
+pub use options::{GpuOptions, LimitsChoice, Strategy, Tuning};
 pub use plan::GpuPlan;
+pub use tuner::Tuned;

@@ -1,5 +1,7 @@
 //! What a caller can ask of the GPU device.
 
+use std::path::PathBuf;
+
 /// Which limits to request from the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitsChoice {
@@ -23,6 +25,17 @@ pub enum Strategy {
     Step,
 }
 
+/// Where the choice of tile and strategy of recurrences comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Tuning {
+    /// From what [`GpuDevice::tune`](super::GpuDevice::tune) or the cache tell, else from a table by kinds of adapters.
+    #[default]
+    Table,
+    /// Measured when a plan is loaded that has a recurrence of which nothing is known: that takes seconds on a slow adapter.
+    /// In a browser, where nothing can be waited for, as [`Table`](Self::Table).
+    OnFirstUse,
+}
+
 /// How to find and use a GPU.
 ///
 /// ```
@@ -40,6 +53,8 @@ pub struct GpuOptions {
     pub(crate) checked: bool,
     pub(crate) subgroups: bool,
     pub(crate) tile: Option<usize>,
+    pub(crate) tuning: Tuning,
+    pub(crate) cache: Option<PathBuf>,
 }
 
 impl Default for GpuOptions {
@@ -53,6 +68,8 @@ impl Default for GpuOptions {
             checked: false,
             subgroups: true,
             tile: None,
+            tuning: Tuning::default(),
+            cache: None,
         }
     }
 }
@@ -109,6 +126,27 @@ impl GpuOptions {
     pub fn tile(mut self, sequences: usize) -> Self {
         let tiles = crate::gpu::TILES.into_iter().rev();
         self.tile = Some({ tiles }.find(|tile| *tile <= sequences).unwrap_or(1));
+        self
+    }
+
+    /// Whether to measure recurrences when they are first used. What [`strategy`](Self::strategy) and [`tile`](Self::tile) say
+    /// counts more than any measurement.
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
+    /// A directory where measurements and, where the backend can, the driver's compiled pipelines are kept from one program to
+    /// the next, in files that are named after adapter and driver. Without it nothing is written. Only the user should be able to write there:
+    /// compiled pipelines are handed to the driver.
+    pub fn cache_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = Some(directory.into());
+        self
+    }
+
+    /// The same in the user's directory for caches, `wgpu-rnn` in it; nowhere if the system has none.
+    pub fn user_cache(mut self) -> Self {
+        self.cache = dirs::cache_dir().map(|caches| caches.join("wgpu-rnn"));
         self
     }
 

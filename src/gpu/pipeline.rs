@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::cache::CacheDirectory;
 use super::context::{Context, lock};
 use super::recorder::UNIFORM_BYTES;
 use super::shader::{Access, Shader};
@@ -52,7 +53,13 @@ pub(crate) struct PipelineCache {
     layouts: Mutex<HashMap<Vec<Access>, StorageLayout>>,
     modules: Mutex<HashMap<Arc<str>, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+    /// What the driver compiled, to be kept in a file.
+    compiled: Option<wgpu::PipelineCache>,
 }
+
+/// The file of what the driver compiled, and how much of it is looked at.
+const COMPILED_FILE: &str = "pipelines.bin";
+const MOST_COMPILED_BYTES: u64 = 1 << 28;
 
 fn entry(
     binding: u32,
@@ -88,7 +95,8 @@ fn texture_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
 pub(crate) const STEP_BYTES: u64 = 16;
 
 impl PipelineCache {
-    pub(crate) fn new(device: &wgpu::Device) -> Self {
+    /// With what `cache` keeps, where the device has the feature for it.
+    pub(crate) fn new(device: &wgpu::Device, cache: Option<&CacheDirectory>) -> Self {
         let uniform = wgpu::BufferBindingType::Uniform;
         let parameters = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("parameters"),
@@ -102,6 +110,9 @@ impl PipelineCache {
             layouts: Mutex::default(),
             modules: Mutex::default(),
             pipelines: Mutex::default(),
+            compiled: cache
+                .filter(|_| (device.features()).contains(wgpu::Features::PIPELINE_CACHE))
+                .map(|cache| compiled(device, cache)),
         }
     }
 
@@ -197,7 +208,7 @@ impl PipelineCache {
                             // Kernels write workgroup memory before they read it.
                             zero_initialize_workgroup_memory: false,
                         },
-                        cache: None,
+                        cache: self.compiled.as_ref(),
                     })
             })
             .map_err(describe)?;
@@ -218,6 +229,12 @@ impl PipelineCache {
             requests.iter().filter(absent).collect()
         };
         self.create_all(context, &missing)?;
+        if let (Some(compiled), Some(cache), false) =
+            (&self.compiled, &context.cache, missing.is_empty())
+            && let Some(bytes) = compiled.get_data()
+        {
+            cache.store(COMPILED_FILE, &bytes);
+        }
         requests
             .iter()
             .map(|request| self.create(context, request))
@@ -252,6 +269,23 @@ impl PipelineCache {
                 })
         })
     }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "wgpu cannot tell that a file holds what it once wrote"
+)]
+fn compiled(device: &wgpu::Device, cache: &CacheDirectory) -> wgpu::PipelineCache {
+    let data = cache.load(COMPILED_FILE, MOST_COMPILED_BYTES);
+    let descriptor = wgpu::PipelineCacheDescriptor {
+        label: Some("wgpu-rnn"),
+        data: data.as_deref(),
+        // What another driver or version of wgpu wrote is begun anew.
+        fallback: true,
+    };
+    // SAFETY: the caller named a directory that only the user writes to; in files of this name there, what `get_data` gave is
+    // put as a whole. `wgpu` checks its header, with adapter and driver.
+    unsafe { device.create_pipeline_cache(&descriptor) }
 }
 
 #[expect(

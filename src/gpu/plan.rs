@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::buffer::{self, BufferSlice};
 use super::context::Context;
 use super::kernel;
+use super::options::Tuning;
 use super::pipeline::STEP_BYTES;
 use super::recorder::{Binding, Recorded, Recorder, Recording, UNIFORM_BYTES};
 use super::shader::Access;
 use super::texture::TextureCopy;
+use super::tuner::{self, Choice};
 use crate::device;
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
@@ -46,14 +48,35 @@ impl GpuPlan {
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Self> {
+        if context.options.tuning == Tuning::OnFirstUse && tuner::CAN_TUNE {
+            tuner::tune(context, &program)?;
+        }
+        Self::load_with(context, program, external, None)
+    }
+
+    /// For the tuner: a program without external buffers, its recurrences as `choice` says.
+    pub(super) fn load_as(
+        context: &Arc<Context>,
+        program: Program,
+        choice: Choice,
+    ) -> Result<Self> {
+        Self::load_with(context, program, &[], Some(choice))
+    }
+
+    fn load_with(
+        context: &Arc<Context>,
+        program: Program,
+        external: &[(BufferId, DeviceBuffer)],
+        choice: Option<Choice>,
+    ) -> Result<Self> {
         context.check_lost()?;
         for spec in program.buffers() {
             buffer::check_size(context, spec.label, spec.len)?;
         }
-        let mut recording = record_all(Recorder::new(context, &program, external), &program)?;
+        let recorder = || Recorder::new(context, &program, external).with_choice(choice);
+        let mut recording = record_all(recorder(), &program)?;
         if recording.reads_what_it_writes() {
-            let recorder = Recorder::new(context, &program, external).without_textures();
-            recording = record_all(recorder, &program)?;
+            recording = record_all(recorder().without_textures(), &program)?;
         }
         Self::assemble(context, program, external, recording)
     }
@@ -174,6 +197,22 @@ impl GpuPlan {
         Ok(Some((staging, copy)))
     }
 
+    /// Runs a section and waits until it is done.
+    pub(super) fn run_and_wait(&mut self, section: Section) -> Result<()> {
+        let submission = self.context.scoped(|| self.submit(&[section], |_| ()))?;
+        self.context.wait(submission)
+    }
+
+    /// Writes a section's dispatches in one pass between two timestamps.
+    pub(super) fn encode_whole(
+        &self,
+        section: Section,
+        encoder: &mut wgpu::CommandEncoder,
+        queries: &wgpu::QuerySet,
+    ) {
+        self.encode_between(&self.sections[section as usize], encoder, (queries, 0));
+    }
+
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
     }
@@ -194,16 +233,26 @@ impl GpuPlan {
     ) {
         let commands = &self.sections[section as usize][range];
         for (query, command) in (0..).step_by(2).zip(commands) {
-            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: None,
-                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                    query_set: queries,
-                    beginning_of_pass_write_index: Some(query),
-                    end_of_pass_write_index: Some(query + 1),
-                }),
-            });
-            self.encode_into(std::slice::from_ref(command), pass);
+            self.encode_between(std::slice::from_ref(command), encoder, (queries, query));
         }
+    }
+
+    /// Writes dispatches in one pass between the timestamps `query` and `query + 1`.
+    fn encode_between(
+        &self,
+        commands: &[Recorded],
+        encoder: &mut wgpu::CommandEncoder,
+        (queries, query): (&wgpu::QuerySet, u32),
+    ) {
+        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: None,
+            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                query_set: queries,
+                beginning_of_pass_write_index: Some(query),
+                end_of_pass_write_index: Some(query + 1),
+            }),
+        });
+        self.encode_into(commands, pass);
     }
 
     fn encode(&self, commands: &[Recorded], encoder: &mut wgpu::CommandEncoder) {

@@ -46,6 +46,20 @@ impl GpuPlan {
     }
 }
 
+impl GpuPlan {
+    /// Seconds that a section takes in one pass, the device's feature TIMESTAMP_QUERY given.
+    pub(super) fn duration(&self, section: Section) -> Result<f64> {
+        let context = self.context();
+        let stopwatch = Stopwatch::new(context)?;
+        let ticks = stopwatch.measure(context, |encoder| {
+            self.encode_whole(section, encoder, &stopwatch.queries);
+            1
+        })?;
+        let period = f64::from(context.queue.get_timestamp_period());
+        Ok(ticks[1].saturating_sub(ticks[0]) as f64 * period * 1e-9)
+    }
+}
+
 /// A set of queries and the buffers that their results pass through.
 struct Stopwatch {
     queries: wgpu::QuerySet,

@@ -7,9 +7,10 @@ use super::context::Context;
 use super::options::GpuOptions;
 use super::pipeline::{PipelineKey, PipelineRequest};
 use super::shader::{Access, Shader, TEXTURE_WIDTH};
+use super::tuner::Choice;
 use crate::device::DeviceBuffer;
 use crate::error::{Error, Result, checked_product};
-use crate::ops::{BufferId, Program, Region, Role, TableOffset};
+use crate::ops::{BufferId, Program, Recurrence, Region, Role, TableOffset};
 
 /// The largest uniform of a kernel, and the size of the uniform binding.
 pub(crate) const UNIFORM_BYTES: usize = 512;
@@ -114,6 +115,7 @@ pub(crate) struct Recorder<'a> {
     program: &'a Program,
     external: &'a [(BufferId, DeviceBuffer)],
     textures: bool,
+    forced: Option<Choice>,
     recording: Recording,
     section: usize,
     pipelines: HashMap<PipelineKey, usize>,
@@ -133,6 +135,7 @@ impl<'a> Recorder<'a> {
             program,
             external,
             textures: true,
+            forced: None,
             recording: Recording {
                 words: program.words().to_vec(),
                 pipelines: Vec::new(),
@@ -153,6 +156,14 @@ impl<'a> Recorder<'a> {
     pub(crate) fn without_textures(self) -> Self {
         Self {
             textures: false,
+            ..self
+        }
+    }
+
+    /// The same, with all recurrences as the tuner says.
+    pub(crate) fn with_choice(self, choice: Option<Choice>) -> Self {
+        Self {
+            forced: choice,
             ..self
         }
     }
@@ -194,19 +205,33 @@ impl<'a> Recorder<'a> {
         (self.context.info.device_type == wgpu::DeviceType::Cpu).then(threads)
     }
 
-    /// Whether kernels read a buffer through a copy as a texture: weights, which few sections write, on a software adapter.
-    /// Mesa's takes 27 to 37 ns there for eight lanes' vec4s, 257 ns from a storage buffer.
-    pub(crate) fn has_texture(&self, buffer: BufferId) -> bool {
+    /// Whether kernels can read a buffer through a copy as a texture: weights, which few sections write.
+    pub(crate) fn can_texture(&self, buffer: BufferId) -> bool {
         let limit = self.limits().max_texture_dimension_2d as usize;
         self.textures
-            && self.subgroup_size().is_some()
-            && self.software_threads().is_some()
             && self.program.buffers().get(buffer.0).is_some_and(|spec| {
                 spec.role == Role::Packed
                     && spec.len.is_multiple_of(4)
                     && TEXTURE_WIDTH <= limit
                     && spec.len.div_ceil(4 * TEXTURE_WIDTH) <= limit
             })
+    }
+
+    /// Whether kernels that are not tuned do so: on a software adapter with subgroups. Mesa's takes 27 to 37 ns there for
+    /// eight lanes' vec4s, 257 ns from a storage buffer.
+    pub(crate) fn has_texture(&self, buffer: BufferId) -> bool {
+        let suits = self.subgroup_size().is_some() && self.software_threads().is_some();
+        suits && self.can_texture(buffer)
+    }
+
+    /// What the tuner wants to measure.
+    pub(crate) fn forced(&self) -> Option<Choice> {
+        self.forced
+    }
+
+    /// What the tuner found for an operation of a kernel.
+    pub(crate) fn tuned(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
+        self.context.tuner.choice(kernel, op)
     }
 
     /// Whether two of the program's buffers are one buffer of the device: the same, or both external and ranges of one.

@@ -10,3 +10,4 @@ mod gpu;
 mod memory;
 mod properties;
 mod steps;
+mod tuning;

@@ -37,7 +37,9 @@ fn on_all_devices() {
 #[test]
 fn with_default_limits() {
     for backends in [Backends::VULKAN, Backends::GL] {
-        let device = GpuOptions::new().backends(backends).limits(LimitsChoice::Default);
+        let device = GpuOptions::new()
+            .backends(backends)
+            .limits(LimitsChoice::Default);
         match GpuDevice::request_blocking(&device) {
             Ok(device) => every_step(&(Arc::new(device) as Arc<dyn Device>), 2, 1),
             Err(error) => panic!("this test needs an adapter on {backends:?}; {error}"),
@@ -138,9 +140,7 @@ fn a_state_is_carried_in_place() {
     let problem = Problem::generate(config.clone(), &[4], 5);
     for (name, device) in devices() {
         let mut rnn = problem.rnn(device).unwrap();
-        let expected = rnn
-            .infer(&problem.batch, problem.initial.as_ref())
-            .unwrap();
+        let expected = rnn.infer(&problem.batch, problem.initial.as_ref()).unwrap();
         let mut program = Program::new();
         let len = problem.parameters.data().len();
         let parameters = program.buffer("parameters", len, Role::External);

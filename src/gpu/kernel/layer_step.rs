@@ -58,7 +58,7 @@ pub(crate) fn record(op: &LayerStep, recorder: &mut Recorder<'_>) -> Result<()> 
     };
     check(op, recorder)?;
     let recurrence = &op.recurrence;
-    let form = Form::new(recurrence, recorder);
+    let form = Form::new(recurrent::choose(kernel.name, recurrence, recorder));
     let cores = recorder.software_threads().unwrap_or(1);
     let workgroup = (recurrence.hidden.div_ceil(cores).next_power_of_two())
         .clamp(form.least_workgroup(), WORKGROUP);

@@ -20,7 +20,7 @@ mod squared_norm;
 mod strided_copies;
 mod sum_partials;
 
-pub(crate) use recurrent::TILES;
+pub(crate) use recurrent::{TILES, cell_name, table as table_choice};
 
 use super::recorder::Recorder;
 use super::shader::Shader;

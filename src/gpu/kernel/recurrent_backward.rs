@@ -27,14 +27,15 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     let forward = &op.forward;
     recurrent::check(forward, recorder)?;
     check(op, recorder)?;
-    let form = Form::new(forward, recorder);
+    let choice = recurrent::choose(KERNEL.name, forward, recorder);
+    let form = Form::new(choice);
     let threads = forward.state.div_ceil(form.units());
     // Other phases have a thread for each unit.
     let widest = match forward.spec.layer_norm.is_some() || forward.spec.has_second_product() {
         true => forward.hidden.max(forward.state),
         false => threads,
     };
-    let schedule = Schedule::new(forward, form, widest, recorder)?.rebuilt(op.rebuilt);
+    let schedule = Schedule::new(forward, choice, widest, recorder)?.rebuilt(op.rebuilt);
     let shader = recurrent::shader(forward, &KERNEL, form);
     let mut bindings = recurrent::bindings(forward, form);
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));

@@ -23,8 +23,9 @@ pub(crate) fn shaders() -> Vec<Shader> {
 
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {
     recurrent::check(op, recorder)?;
-    let form = Form::new(op, recorder);
-    let schedule = Schedule::new(op, form, op.hidden.max(op.state), recorder)?;
+    let choice = recurrent::choose(KERNEL.name, op, recorder);
+    let form = Form::new(choice);
+    let schedule = Schedule::new(op, choice, op.hidden.max(op.state), recorder)?;
     let shader = recurrent::shader(op, &KERNEL, form);
     let (bindings, params) = (recurrent::bindings(op, form), Params::new(op));
     let phases = phases(op);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::gpu::recorder::Recorder;
+use crate::gpu::tuner::Choice;
 use crate::gpu::unroll::unroll;
 use crate::ops::Recurrence;
 
@@ -37,30 +37,28 @@ impl fmt::Display for Form {
 impl Form {
     /// All that there are for an operation.
     pub(in crate::gpu::kernel) fn all(op: &Recurrence) -> Vec<Self> {
-        let texture = op.layout.slots == 4;
+        let textures: &[bool] = match op.layout.slots {
+            4 => &[true, false],
+            _ => &[false],
+        };
         let of_tile = |tile| {
-            [(true, texture), (false, false)].map(|(broadcast, texture)| Self {
-                tile,
-                broadcast,
-                texture,
+            [true, false].into_iter().flat_map(move |broadcast| {
+                { textures.iter() }.map(move |&texture| Self {
+                    tile,
+                    broadcast,
+                    texture,
+                })
             })
         };
         TILES.into_iter().flat_map(of_tile).collect()
     }
 
-    /// The form for an operation on an adapter.
-    pub(in crate::gpu::kernel) fn new(op: &Recurrence, recorder: &Recorder<'_>) -> Self {
-        // On a GPU workgroup memory is the proven choice; there is none here to compare on.
-        let broadcast = recorder.subgroup_size().is_some() && recorder.software_threads().is_some();
-        let widest = if broadcast { 16 } else { 4 };
-        let tile = recorder.options().tile.unwrap_or_else(|| {
-            let enough = |tile: &usize| *tile >= op.batch;
-            TILES.into_iter().find(enough).unwrap_or(widest).min(widest)
-        });
+    /// The form of a choice.
+    pub(in crate::gpu::kernel) fn new(choice: Choice) -> Self {
         Self {
-            tile,
-            broadcast,
-            texture: broadcast && op.layout.slots == 4 && recorder.has_texture(op.weights),
+            tile: choice.tile,
+            broadcast: choice.broadcast,
+            texture: choice.texture,
         }
     }
 

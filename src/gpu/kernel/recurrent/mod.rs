@@ -1,5 +1,6 @@
 //! What the recurrent kernels share: the uniform, the shader's modules and variants for a cell, and the schedule of steps.
 
+mod choice;
 mod form;
 mod params;
 mod samples;
@@ -10,11 +11,14 @@ use crate::error::{Error, Result};
 use crate::gpu::recorder::Recorder;
 use crate::ops::Recurrence;
 
+pub(super) use choice::choose;
+pub(crate) use choice::table;
 pub(super) use form::Form;
 pub(crate) use form::TILES;
 pub(super) use params::Params;
 pub(super) use samples::{sample_shaders, sample_steps};
 pub(super) use schedule::{Phase, Schedule};
+pub(crate) use shader::cell_name;
 pub(super) use shader::{KEPT_ROWS, Kernel, bindings, shader, variant, weight_bindings};
 
 /// Checks that every buffer holds what the operation will touch.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::Shader;
+use crate::gpu::tuner::Choice;
 use crate::ops::{Mode, Recurrence};
 
 /// Loop iterations of one invocation in one dispatch. Mesa's software adapter silently ends an invocation's loops after
@@ -17,10 +18,6 @@ const ITERATIONS_PER_DISPATCH: usize = 50_000;
 
 /// Steps of one group of dispatches when each step is a dispatch: they share a uniform.
 const STEPS_PER_GROUP: usize = 4096;
-
-/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers;
-/// with up to 64 units it does for any number of sequences.
-const SMALL_STEP: u64 = 1 << 20;
 
 /// Invocations of a workgroup when units are spread over workgroups.
 const STEP_WORKGROUP: usize = 64;
@@ -46,13 +43,14 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// Chooses the strategy, or takes the one that was asked for. A tile's widest phase has work for `threads`.
+    /// Of a choice, as far as limits allow. A tile's widest phase has work for `threads`.
     pub(in crate::gpu::kernel) fn new(
         op: &'a Recurrence,
-        form: Form,
+        choice: Choice,
         threads: usize,
         recorder: &Recorder<'_>,
     ) -> Result<Self> {
+        let form = Form::new(choice);
         let limits = recorder.limits();
         let most = limits
             .max_compute_invocations_per_workgroup
@@ -64,26 +62,16 @@ impl<'a> Schedule<'a> {
         let iterations = iterations_per_step(op, form.tile, workgroup);
         let tiles = op.batch.div_ceil(form.tile) * op.directions;
         let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start)).max(1);
-        // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile cannot
-        // spread. In between it takes enough tiles to occupy the cores.
-        let suits = match recorder.software_threads() {
-            Some(cores) => tiles >= cores && (op.hidden <= 64 || macs <= SMALL_STEP),
-            None => op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16),
-        };
         let fits = iterations <= ITERATIONS_PER_DISPATCH;
-        let persistent = match recorder.options().strategy {
-            Strategy::Auto => suits && fits,
-            Strategy::Step => false,
-            Strategy::Persistent if fits => true,
-            Strategy::Persistent => {
-                return Err(Error::Limit {
-                    what: "loop iterations of a step of the persistent strategy".to_owned(),
-                    needed: iterations as u64,
-                    limit: ITERATIONS_PER_DISPATCH as u64,
-                    advice: "use the step strategy",
-                });
-            }
-        };
+        if !fits && recorder.options().strategy == Strategy::Persistent {
+            return Err(Error::Limit {
+                what: "loop iterations of a step of the persistent strategy".to_owned(),
+                needed: iterations as u64,
+                limit: ITERATIONS_PER_DISPATCH as u64,
+                advice: "use the step strategy",
+            });
+        }
+        let persistent = choice.persistent && fits;
         let affordable = (recorder.options().submit_budget / macs).max(1) as usize;
         let steps_per_dispatch = match persistent {
             true => (ITERATIONS_PER_DISPATCH / iterations.max(1))
@@ -92,10 +80,9 @@ impl<'a> Schedule<'a> {
             false => STEPS_PER_GROUP,
         };
         log::debug!(
-            "recurrence of layer {} (hidden {}, {tiles} tiles of {}): {}",
+            "recurrence of layer {} (hidden {}, {tiles} tiles, {choice}): {}",
             op.layer,
             op.hidden,
-            form.tile,
             match persistent {
                 true => format!("persistent, {steps_per_dispatch} steps a dispatch"),
                 false => "one dispatch for each phase of a step".to_owned(),
@@ -185,7 +172,7 @@ impl<'a> Schedule<'a> {
 }
 
 /// Multiply-adds of the recurrence over `rows` rows of each direction.
-fn multiply_adds(op: &Recurrence, rows: usize) -> u64 {
+pub(super) fn multiply_adds(op: &Recurrence, rows: usize) -> u64 {
     let first = op.state * op.hidden * op.layout.slots;
     let second = op.layout.second_inputs * op.layout.second_outputs;
     (op.directions * rows) as u64 * (first + second + op.hidden) as u64

@@ -73,6 +73,11 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     }
 }
 
+/// The name of an operation's cell in the table of cells.
+pub(crate) fn cell_name(op: &Recurrence) -> &'static str {
+    cell_modules(op).0
+}
+
 /// The modules of one of the kernels.
 #[derive(Debug)]
 pub(in crate::gpu::kernel) struct Kernel {

@@ -1,0 +1,385 @@
+//! Which form and strategy a recurrence takes on this adapter: measured, and remembered.
+//!
+//! What suits depends on the cell, its width, the number of sequences and their lengths, and on an adapter's cores, caches
+//! and driver; a table made on one adapter is a guess on another. The tuner runs an operation's candidates over some of its
+//! steps, in buffers of its own that hold zeros, and keeps the fastest: first the way of inputs and weights, then tile
+//! and strategy.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::cache::CacheDirectory;
+use super::context::{Context, lock};
+use super::kernel::{TILES, cell_name, table_choice};
+use super::plan::GpuPlan;
+use super::recorder::Recorder;
+use crate::error::{Error, Result};
+use crate::ops::{BufferId, Operation, Program, Recurrence, RecurrentBackward, Section};
+
+/// The cache's file, and what its first line says.
+const FILE: &str = "tuning.txt";
+const HEADER: &str = concat!("wgpu-rnn ", env!("CARGO_PKG_VERSION"), " tuning");
+/// The largest file that is looked at.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Whether there is a way to wait for a measurement: not in a browser.
+pub(crate) const CAN_TUNE: bool = cfg!(not(target_family = "wasm"));
+
+/// Places of an operation's steps that are measured, and steps at each.
+const WINDOWS: usize = 4;
+const WINDOW_STEPS: usize = 4;
+
+/// A candidate slower than this many times the best so far is not measured again.
+const HOPELESS: f64 = 1.5;
+const REPEATS: usize = 3;
+
+/// How a recurrence is dispatched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) persistent: bool,
+    /// Sequences of a workgroup.
+    pub(crate) tile: usize,
+    /// Inputs by subgroup broadcast, else through workgroup memory.
+    pub(crate) broadcast: bool,
+    /// Weights by a texture.
+    pub(crate) texture: bool,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pick = |on: bool, yes, no| if on { yes } else { no };
+        let strategy = pick(self.persistent, "persistent", "step");
+        let inputs = pick(self.broadcast, "broadcast", "staged");
+        let weights = pick(self.texture, "texture", "buffer");
+        write!(f, "{strategy} {} {inputs} {weights}", self.tile)
+    }
+}
+
+impl FromStr for Choice {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let either = |word: &str, yes: &str, no: &str| match word {
+            word if word == yes => Ok(true),
+            word if word == no => Ok(false),
+            _ => Err(()),
+        };
+        let words: Vec<&str> = text.split(' ').collect();
+        let &[strategy, tile, inputs, weights] = words.as_slice() else {
+            return Err(());
+        };
+        let tile = tile.parse().map_err(|_| ())?;
+        Ok(Self {
+            persistent: either(strategy, "persistent", "step")?,
+            tile: TILES.contains(&tile).then_some(tile).ok_or(())?,
+            broadcast: either(inputs, "broadcast", "staged")?,
+            texture: either(weights, "texture", "buffer")?,
+        })
+    }
+}
+
+/// What was found for an operation; see [`GpuDevice::tune`](super::GpuDevice::tune).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuned {
+    /// The operation: kernel, cell, sizes. Numbers of sequences, steps and rows are rounded up to powers of two.
+    pub key: String,
+    /// Strategy, tile, the way of the inputs and that of the weights.
+    pub choice: String,
+    /// Seconds that its measured steps take.
+    pub seconds: f64,
+    /// The same of what the table would have chosen.
+    pub table_seconds: f64,
+}
+
+/// What is known of a device.
+#[derive(Debug, Default)]
+pub(crate) struct Tuner {
+    choices: Mutex<BTreeMap<String, Choice>>,
+}
+
+impl Tuner {
+    /// Reads what was found earlier; lines that make no sense are left out.
+    pub(crate) fn load(cache: Option<&CacheDirectory>) -> Self {
+        let bytes = cache.and_then(|cache| cache.load(FILE, MOST_BYTES));
+        let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
+        let mut lines = text.lines();
+        let known = match lines.next() {
+            Some(HEADER) => lines.filter_map(|line| {
+                let (key, choice) = line.split_once(": ")?;
+                Some((key.to_owned(), choice.parse().ok()?))
+            }),
+            _ => return Self::default(),
+        };
+        Self {
+            choices: Mutex::new(known.collect()),
+        }
+    }
+
+    fn store(&self, cache: &CacheDirectory) {
+        let mut text = format!("{HEADER}\n");
+        for (key, choice) in lock(&self.choices).iter() {
+            let _ = writeln!(text, "{key}: {choice}");
+        }
+        cache.store(FILE, text.as_bytes());
+    }
+
+    /// What suits an operation, if that was measured.
+    pub(crate) fn choice(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
+        lock(&self.choices).get(&key(kernel, op)).copied()
+    }
+}
+
+/// What tells operations apart whose measurements may differ.
+fn key(kernel: &str, op: &Recurrence) -> String {
+    let (first, last) = (op.steps.start, op.steps.end);
+    let rows = op.offsets.offsets()[last] - op.offsets.offsets()[first];
+    let [batch, steps, rows] =
+        [op.offsets.batch_size(first), op.steps.len(), rows].map(|size| size.next_power_of_two());
+    format!(
+        "{kernel} {} hidden {} state {} directions {} batch {batch} steps {steps} rows {rows}",
+        cell_name(op),
+        op.hidden,
+        op.state,
+        op.directions,
+    )
+}
+
+/// An operation of which there are candidates.
+#[derive(Debug, Clone, Copy)]
+enum Tunable<'a> {
+    Forward(&'a Recurrence),
+    Backward(&'a RecurrentBackward),
+}
+
+impl<'a> Tunable<'a> {
+    fn of(operation: &'a Operation) -> Option<Self> {
+        match operation {
+            Operation::RecurrentForward(op) => Some(Self::Forward(op)),
+            Operation::RecurrentBackward(op) => Some(Self::Backward(op)),
+            _ => None,
+        }
+    }
+
+    fn recurrence(self) -> &'a Recurrence {
+        match self {
+            Self::Forward(op) => op,
+            Self::Backward(op) => &op.forward,
+        }
+    }
+
+    fn key(self) -> String {
+        let kernel = match self {
+            Self::Forward(_) => "recurrent_forward",
+            Self::Backward(_) => "recurrent_backward",
+        };
+        key(kernel, self.recurrence())
+    }
+
+    /// The buffers that it touches.
+    fn buffers(self) -> Vec<BufferId> {
+        let op = self.recurrence();
+        let mut buffers = vec![op.gates.buffer, op.states.h.buffer, op.weights];
+        buffers.extend(op.recurrent_sums.map(|sums| sums.buffer));
+        if let Self::Backward(op) = self {
+            buffers.extend([op.h_gradient.buffer, op.output_gradient.buffer]);
+        }
+        buffers
+    }
+
+    /// The same over other steps.
+    fn over(self, steps: std::ops::Range<usize>) -> Operation {
+        match self {
+            Self::Forward(op) => Operation::RecurrentForward(Recurrence {
+                steps,
+                ..op.clone()
+            }),
+            Self::Backward(op) => Operation::RecurrentBackward(RecurrentBackward {
+                forward: Recurrence {
+                    steps,
+                    ..op.forward.clone()
+                },
+                ..op.clone()
+            }),
+        }
+    }
+
+    /// Some of its steps: windows spread over all of them, since a ragged batch gets smaller.
+    fn windows(self) -> Vec<Operation> {
+        let steps = &self.recurrence().steps;
+        let count = steps.len().div_ceil(WINDOW_STEPS).min(WINDOWS);
+        let start = |window: usize| steps.start + steps.len() * window / count;
+        (0..count)
+            .map(|window| {
+                let end = steps.end.min(start(window) + WINDOW_STEPS);
+                self.over(start(window)..end)
+            })
+            .collect()
+    }
+}
+
+/// Measures the recurrences of a program that nothing is known of, remembers the choices and writes them to the cache.
+pub(crate) fn tune(context: &Arc<Context>, program: &Program) -> Result<Vec<Tuned>> {
+    let mut all = Vec::new();
+    for section in Section::ALL {
+        for tunable in program.section(section).iter().filter_map(Tunable::of) {
+            let key = tunable.key();
+            if lock(&context.tuner.choices).contains_key(&key) {
+                continue;
+            }
+            let measured = Measurement::new(context, program, tunable).best();
+            let (choice, seconds, table_seconds) = match measured {
+                Err(Error::OutOfMemory(what)) => {
+                    log::warn!("no room to tune `{key}`: {what}");
+                    continue;
+                }
+                other => other?,
+            };
+            log::info!("tuned {key}: {choice}, {seconds:.2e} s against {table_seconds:.2e} s");
+            lock(&context.tuner.choices).insert(key.clone(), choice);
+            all.push(Tuned {
+                key,
+                choice: choice.to_string(),
+                seconds,
+                table_seconds,
+            });
+        }
+    }
+    if let (Some(cache), false) = (&context.cache, all.is_empty()) {
+        context.tuner.store(cache);
+    }
+    Ok(all)
+}
+
+/// The candidates of one operation.
+struct Measurement<'a> {
+    context: &'a Arc<Context>,
+    op: &'a Recurrence,
+    program: Program,
+    measured: Vec<(Choice, f64)>,
+}
+
+impl<'a> Measurement<'a> {
+    fn new(context: &'a Arc<Context>, program: &Program, tunable: Tunable<'a>) -> Self {
+        Self {
+            context,
+            op: tunable.recurrence(),
+            program: program.only(&tunable.buffers(), tunable.windows()),
+            measured: Vec::new(),
+        }
+    }
+
+    /// The fastest candidate, its seconds, and those of the table's.
+    fn best(mut self) -> Result<(Choice, f64, f64)> {
+        let recorder = Recorder::new(self.context, &self.program, &[]);
+        let table = table_choice(self.op, &recorder);
+        let broadcasts = recorder.subgroup_size().is_some();
+        let textures = recorder.can_texture(self.op.weights) && self.op.layout.slots == 4;
+        self.measure(table)?;
+        for (broadcast, texture) in [(true, true), (true, false), (false, true), (false, false)] {
+            if broadcast <= broadcasts && texture <= textures {
+                self.measure(Choice {
+                    broadcast,
+                    texture,
+                    ..table
+                })?;
+            }
+        }
+        let (way, _) = self.fastest(table);
+        let most = self.op.batch.max(1);
+        for (index, tile) in TILES.into_iter().enumerate() {
+            // A tile wider than the batch has no use beyond the first.
+            if index > 0 && TILES[index - 1] >= most {
+                break;
+            }
+            for persistent in [true, false] {
+                self.measure(Choice {
+                    persistent,
+                    tile,
+                    ..way
+                })?;
+            }
+        }
+        let (choice, seconds) = self.fastest(table);
+        let of_table = self.measured.iter().find(|(choice, _)| *choice == table);
+        Ok((
+            choice,
+            seconds,
+            of_table.map_or(seconds, |(_, seconds)| *seconds),
+        ))
+    }
+
+    fn fastest(&self, table: Choice) -> (Choice, f64) {
+        let fastest = self.measured.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        fastest.copied().unwrap_or((table, f64::INFINITY))
+    }
+
+    /// Measures a candidate once; what the adapter's limits do not allow is left out.
+    fn measure(&mut self, choice: Choice) -> Result<()> {
+        if self.measured.iter().any(|(known, _)| *known == choice) {
+            return Ok(());
+        }
+        let plan = GpuPlan::load_as(self.context, self.program.clone(), choice);
+        let mut plan = match plan {
+            Err(Error::Limit { what, .. }) => {
+                log::debug!("{choice} is beyond the limits: {what}");
+                return Ok(());
+            }
+            plan => plan?,
+        };
+        // The first run compiles, and waits for the pages of new buffers.
+        self.run(&mut plan)?;
+        let best = self.fastest(choice).1;
+        let mut seconds = f64::INFINITY;
+        for _ in 0..REPEATS {
+            seconds = seconds.min(self.run(&mut plan)?);
+            if seconds > HOPELESS * best {
+                break;
+            }
+        }
+        log::debug!("{choice}: {seconds:.3e} s");
+        self.measured.push((choice, seconds));
+        Ok(())
+    }
+
+    /// Seconds of a run: by timestamps where the device has them, else by the host's clock.
+    fn run(&self, plan: &mut GpuPlan) -> Result<f64> {
+        let features = self.context.device.features();
+        if features.contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return plan.duration(Section::Forward);
+        }
+        let start = Instant::now();
+        plan.run_and_wait(Section::Forward)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_written_as_they_are_read() {
+        for index in 0..16 {
+            let choice = Choice {
+                persistent: index & 1 > 0,
+                tile: TILES[index >> 1 & 3],
+                broadcast: index & 8 > 0,
+                texture: index & 4 > 0,
+            };
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        for text in [
+            "",
+            "step 4 staged",
+            "step 5 staged buffer",
+            "step -4 staged buffer",
+            "step 4 staged buffer buffer",
+            "walk 4 staged buffer",
+        ] {
+            assert_eq!(text.parse::<Choice>(), Err(()), "{text}");
+        }
+    }
+}
