@@ -35,6 +35,12 @@ pub(crate) struct Options {
     /// GPU: how recurrent layers walk their timesteps
     #[arg(long, value_enum, default_value_t = StrategyChoice::Auto)]
     pub(crate) strategy: StrategyChoice,
+    /// GPU: measure tiles and strategies first; the choices are shown with RUST_LOG=info
+    #[arg(long)]
+    pub(crate) tune: bool,
+    /// GPU: where choices and compiled pipelines are kept from one run to the next
+    #[arg(long)]
+    pub(crate) cache: Option<PathBuf>,
     /// GPU: shaders keep wgpu's run-time checks
     #[arg(long)]
     pub(crate) checked: bool,
@@ -94,14 +100,21 @@ impl Options {
     /// What to ask of an adapter.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> wgpu_rnn::gpu::GpuOptions {
-        use wgpu_rnn::gpu::{GpuOptions, Strategy};
-        let options = GpuOptions::new()
+        use wgpu_rnn::gpu::{GpuOptions, Strategy, Tuning};
+        let mut options = GpuOptions::new()
+            .tuning(match self.tune {
+                true => Tuning::OnFirstUse,
+                false => Tuning::Table,
+            })
             .checked(self.checked)
             .strategy(match self.strategy {
                 StrategyChoice::Auto => Strategy::Auto,
                 StrategyChoice::Persistent => Strategy::Persistent,
                 StrategyChoice::Step => Strategy::Step,
             });
+        if let Some(directory) = &self.cache {
+            options = options.cache_directory(directory);
+        }
         match self.tile {
             Some(tile) => options.tile(tile),
             None => options,

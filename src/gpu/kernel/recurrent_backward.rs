@@ -35,8 +35,7 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
         true => forward.hidden.max(forward.state),
         false => threads,
     };
-    let schedule = Schedule::new(forward, choice, widest, recorder)?.rebuilt(op.rebuilt);
-    let shader = recurrent::shader(forward, &KERNEL, form);
+    let schedule = Schedule::new((forward, &KERNEL), choice, widest, recorder)?.rebuilt(op.rebuilt);
     let mut bindings = recurrent::bindings(forward, form);
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
     bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
@@ -48,17 +47,17 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
     };
     for steps in schedule.groups().into_iter().rev() {
         if schedule.is_persistent() {
-            schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, None))?;
+            schedule.dispatch(recorder, &bindings, &params, (&steps, None))?;
             continue;
         }
         for step in steps.clone().rev() {
             for phase in &phases {
                 let at = Some((step, *phase));
-                schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, at))?;
+                schedule.dispatch(recorder, &bindings, &params, (&steps, at))?;
             }
         }
         let at = Some((steps.start, flush));
-        schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, at))?;
+        schedule.dispatch(recorder, &bindings, &params, (&steps, at))?;
     }
     Ok(())
 }

@@ -24,20 +24,19 @@ pub(crate) fn shaders() -> Vec<Shader> {
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {
     recurrent::check(op, recorder)?;
     let choice = recurrent::choose(KERNEL.name, op, recorder);
-    let form = Form::new(choice);
-    let schedule = Schedule::new(op, choice, op.hidden.max(op.state), recorder)?;
-    let shader = recurrent::shader(op, &KERNEL, form);
-    let (bindings, params) = (recurrent::bindings(op, form), Params::new(op));
+    let schedule = Schedule::new((op, &KERNEL), choice, op.hidden.max(op.state), recorder)?;
+    let bindings = recurrent::bindings(op, Form::new(choice));
+    let params = Params::new(op);
     let phases = phases(op);
     for steps in schedule.groups() {
         if schedule.is_persistent() {
-            schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, None))?;
+            schedule.dispatch(recorder, &bindings, &params, (&steps, None))?;
             continue;
         }
         for step in steps.clone() {
             for phase in &phases {
                 let at = Some((step, *phase));
-                schedule.dispatch(recorder, (&shader, &bindings), &params, (&steps, at))?;
+                schedule.dispatch(recorder, &bindings, &params, (&steps, at))?;
             }
         }
     }

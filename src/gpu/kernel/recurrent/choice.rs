@@ -1,15 +1,14 @@
 //! Which form and strategy a recurrence takes: what the caller asked for, else what the tuner found, else a table.
 
-use super::form::TILES;
+use super::form::Form;
 use super::schedule::multiply_adds;
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::Recorder;
 use crate::gpu::tuner::Choice;
 use crate::ops::Recurrence;
 
-/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers;
-/// with up to 64 units it does for any number of sequences.
-const SMALL_STEP: u64 = 1 << 20;
+/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers.
+const SMALL_STEP: u64 = 1 << 19;
 
 /// The choice for an operation of a kernel.
 pub(in crate::gpu::kernel) fn choose(
@@ -41,16 +40,19 @@ pub(crate) fn table(op: &Recurrence, recorder: &Recorder<'_>) -> Choice {
     // On a GPU workgroup memory is the proven choice; there is none here to compare on. A software adapter, Mesa's, takes 27 to
     // 37 ns for eight lanes' vec4s from a texture, 257 ns from a storage buffer.
     let broadcast = recorder.subgroup_size().is_some() && software.is_some();
-    let widest = if broadcast { 16 } else { 4 };
-    let enough = |tile: &usize| *tile >= op.batch;
-    let tile = TILES.into_iter().find(enough).unwrap_or(widest).min(widest);
+    let widest = Form {
+        tile: if broadcast { 16 } else { 4 },
+        broadcast,
+        texture: false,
+    };
+    let tile = widest.of_sequences(op.batch).tile;
     let tiles = op.batch.div_ceil(tile) * op.directions;
     let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start));
     Choice {
         // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile
         // cannot spread. In between it takes enough tiles to occupy the cores.
         persistent: match software {
-            Some(cores) => tiles >= cores && (op.hidden <= 64 || macs <= SMALL_STEP),
+            Some(cores) => tiles >= cores && macs <= SMALL_STEP,
             None => op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16),
         },
         tile,

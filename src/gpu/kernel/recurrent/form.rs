@@ -62,6 +62,16 @@ impl Form {
         }
     }
 
+    /// The tile, at most this one's, for so many sequences: of measured ones the fastest leaves at most a quarter empty.
+    pub(super) fn of_sequences(self, count: usize) -> Self {
+        let suits = |tile: &usize| 4 * tile >= 3 * count;
+        let tile = TILES.into_iter().find(suits).unwrap_or(self.tile);
+        Self {
+            tile: tile.min(self.tile),
+            ..self
+        }
+    }
+
     /// The loops of product `name`, whose terms have `elements` elements.
     pub(super) fn product(self, name: &str, elements: usize) -> String {
         let source = match self.broadcast {

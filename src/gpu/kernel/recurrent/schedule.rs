@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::form::Form;
 use super::params::Params;
-use super::shader::variant;
+use super::shader::{Kernel, shader, variant};
 use crate::error::{Error, Result};
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
@@ -36,7 +36,8 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
     op: &'a Recurrence,
     /// The backward's: its gates hold products alone.
     rebuilt: bool,
-    form: Form,
+    /// The widest tile's, and by steps, where sequences get fewer, narrower ones.
+    forms: Vec<(Form, Shader)>,
     persistent: bool,
     workgroup: usize,
     steps_per_dispatch: usize,
@@ -45,7 +46,7 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
 impl<'a> Schedule<'a> {
     /// Of a choice, as far as limits allow. A tile's widest phase has work for `threads`.
     pub(in crate::gpu::kernel) fn new(
-        op: &'a Recurrence,
+        (op, kernel): (&'a Recurrence, &Kernel),
         choice: Choice,
         threads: usize,
         recorder: &Recorder<'_>,
@@ -72,6 +73,16 @@ impl<'a> Schedule<'a> {
             });
         }
         let persistent = choice.persistent && fits;
+        let steps = op
+            .steps
+            .clone()
+            .filter(|_| !persistent && recorder.options().tile.is_none());
+        let mut forms = vec![form];
+        for narrower in steps.map(|step| form.of_sequences(op.offsets.batch_size(step))) {
+            if !forms.contains(&narrower) {
+                forms.push(narrower);
+            }
+        }
         let affordable = (recorder.options().submit_budget / macs).max(1) as usize;
         let steps_per_dispatch = match persistent {
             true => (ITERATIONS_PER_DISPATCH / iterations.max(1))
@@ -91,7 +102,9 @@ impl<'a> Schedule<'a> {
         Ok(Self {
             op,
             rebuilt: false,
-            form,
+            forms: (forms.into_iter())
+                .map(|form| (form, shader(op, kernel, form)))
+                .collect(),
             persistent,
             workgroup: match persistent {
                 true => workgroup,
@@ -122,11 +135,19 @@ impl<'a> Schedule<'a> {
         self.persistent
     }
 
+    /// The form of a step's dispatches.
+    fn form_at(&self, step: usize) -> &(Form, Shader) {
+        let widest = &self.forms[0];
+        let wanted = widest.0.of_sequences(self.op.offsets.batch_size(step));
+        let mut forms = self.forms.iter();
+        forms.find(|(form, _)| *form == wanted).unwrap_or(widest)
+    }
+
     /// Records one dispatch: all steps of `steps` (persistent), or one phase of step `step`.
     pub(in crate::gpu::kernel) fn dispatch(
         &self,
         recorder: &mut Recorder<'_>,
-        (shader, bindings): (&Shader, &[Binding]),
+        bindings: &[Binding],
         params: &Params,
         (steps, at): (&Range<usize>, Option<(usize, Phase)>),
     ) -> Result<()> {
@@ -149,7 +170,8 @@ impl<'a> Schedule<'a> {
         overrides.push(("WORKGROUP", self.workgroup as f64));
         overrides.push(("PERSISTENT", f64::from(u8::from(self.persistent))));
         overrides.push(("PHASE", f64::from(phase.number)));
-        let tiles = packing.batch_size(step).div_ceil(self.form.tile);
+        let (form, shader) = self.form_at(step);
+        let tiles = packing.batch_size(step).div_ceil(form.tile);
         let blocks = phase
             .units
             .map_or(1, |units| units.div_ceil(self.workgroup));
