@@ -107,13 +107,10 @@ fn check(op: &LayerStep, recorder: &Recorder<'_>) -> Result<()> {
     recorder.check("first h", op.first_h.source, batch * state)?;
     recorder.check("output", op.output.output, batch * state)?;
     recorder.check("last h", op.last_h.target, batch * state)?;
-    for rows in [
-        op.first_c.map(|rows| rows.source),
-        op.last_c.map(|rows| rows.target),
-    ] {
-        if let Some(rows) = rows {
-            recorder.check("cell states", rows, batch * recurrence.hidden)?;
-        }
+    let first_c = op.first_c.map(|rows| rows.source);
+    let last_c = op.last_c.map(|rows| rows.target);
+    for rows in first_c.into_iter().chain(last_c) {
+        recorder.check("cell states", rows, batch * recurrence.hidden)?;
     }
     Ok(())
 }
