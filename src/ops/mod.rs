@@ -1,0 +1,145 @@
+//! The operations that both devices offer, as data.
+//!
+//! A network is first written down as a [`Program`]: buffers, one table of row indices, and for each [`Section`] a list
+//! of [`Operation`]s. Nothing here computes; a device is handed the program once, and then runs its sections as often
+//! as asked, without allocating. The CPU device walks the list; the GPU device turns it into dispatches. Either can run
+//! any operation, so each is compared with its twin by a program of one operation.
+//!
+//! Conventions: all tensors are `f32`, row-major, sizes in elements. A [`Region`] is a place in a buffer. No operation
+//! may read and write the same buffer, except where its documentation says so.
+
+mod directions;
+mod losses;
+mod moves;
+mod norms;
+mod optimizers;
+mod products;
+mod program;
+mod random;
+mod recurrent;
+
+pub use directions::{MergeDirections, SplitDirections};
+pub use losses::MeanSquaredError;
+pub use moves::{CopyJob, Elementwise, ElementwiseKind, Fill, GatherRows, StridedCopies};
+pub use norms::{LayerNormRows, LayerNormRowsBackward};
+pub use optimizers::{Adam, SquaredNorm};
+pub use products::{ColumnSums, Gemm, Matrix, RowMap};
+pub use program::{BufferId, BufferSpec, Program, Region, Role, SEED_WORDS, Section, TableOffset};
+pub use random::{DropoutRows, RandomPurpose, RandomSite};
+pub use recurrent::{LayerStep, Mode, Recurrence, RecurrentBackward, StateRegions};
+
+/// One operation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Operation {
+    /// See [`Fill`].
+    Fill(Fill),
+    /// See [`Elementwise`].
+    Elementwise(Elementwise),
+    /// See [`StridedCopies`].
+    StridedCopies(StridedCopies),
+    /// See [`GatherRows`].
+    GatherRows(GatherRows),
+    /// See [`Gemm`].
+    Gemm(Gemm),
+    /// See [`ColumnSums`].
+    ColumnSums(ColumnSums),
+    /// See [`LayerNormRows`].
+    LayerNormRows(LayerNormRows),
+    /// See [`LayerNormRowsBackward`].
+    LayerNormRowsBackward(LayerNormRowsBackward),
+    /// See [`MergeDirections`].
+    MergeDirections(MergeDirections),
+    /// See [`SplitDirections`].
+    SplitDirections(SplitDirections),
+    /// See [`DropoutRows`].
+    DropoutRows(DropoutRows),
+    /// See [`Recurrence`].
+    RecurrentForward(Recurrence),
+    /// See [`RecurrentBackward`].
+    RecurrentBackward(RecurrentBackward),
+    /// See [`LayerStep`].
+    LayerStep(Box<LayerStep>),
+    /// See [`MeanSquaredError`].
+    MeanSquaredError(MeanSquaredError),
+    /// See [`SquaredNorm`].
+    SquaredNorm(SquaredNorm),
+    /// See [`Adam`].
+    Adam(Adam),
+}
+
+impl Operation {
+    /// The stem of its kernel.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fill(_) => "fill",
+            Self::Elementwise(_) => "elementwise",
+            Self::StridedCopies(_) => "strided_copies",
+            Self::GatherRows(_) => "gather_rows",
+            Self::Gemm(_) => "gemm",
+            Self::ColumnSums(_) => "column_sums",
+            Self::LayerNormRows(_) => "layer_norm_rows",
+            Self::LayerNormRowsBackward(_) => "layer_norm_rows_backward",
+            Self::MergeDirections(_) => "merge_directions",
+            Self::SplitDirections(_) => "split_directions",
+            Self::DropoutRows(_) => "dropout_rows",
+            Self::RecurrentForward(_) => "recurrent_forward",
+            Self::RecurrentBackward(_) => "recurrent_backward",
+            Self::LayerStep(_) => "layer_step",
+            Self::MeanSquaredError(_) => "mean_squared_error",
+            Self::SquaredNorm(_) => "squared_norm",
+            Self::Adam(_) => "adam",
+        }
+    }
+
+    /// Whether it would touch no element.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Fill(op) => op.len == 0,
+            Self::Elementwise(op) => op.len == 0,
+            Self::StridedCopies(op) => op.jobs.is_empty(),
+            Self::GatherRows(op) => op.rows * op.width == 0,
+            // A product over no terms still writes zeros or the bias.
+            Self::Gemm(op) => op.m * op.n == 0 || (op.k == 0 && op.accumulate),
+            Self::ColumnSums(op) => op.columns == 0 || (op.rows == 0 && op.accumulate),
+            Self::LayerNormRows(op) => op.rows == 0,
+            Self::LayerNormRowsBackward(op) => op.rows == 0,
+            Self::MergeDirections(op) => op.tokens == 0,
+            Self::SplitDirections(op) => op.tokens == 0,
+            Self::DropoutRows(op) => op.rows * op.width == 0,
+            Self::RecurrentForward(op) => op.steps.is_empty(),
+            Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
+            Self::LayerStep(op) => op.recurrence.steps.is_empty(),
+            Self::MeanSquaredError(op) => op.len == 0,
+            Self::SquaredNorm(op) => op.len == 0,
+            Self::Adam(op) => op.len == 0,
+        }
+    }
+}
+
+macro_rules! operation_from {
+    ($($name:ident),*) => {$(
+        impl From<$name> for Operation {
+            fn from(operation: $name) -> Self {
+                Self::$name(operation)
+            }
+        }
+    )*};
+}
+operation_from!(
+    Fill,
+    Elementwise,
+    StridedCopies,
+    GatherRows,
+    Gemm,
+    ColumnSums,
+    LayerNormRows,
+    LayerNormRowsBackward,
+    MergeDirections,
+    SplitDirections,
+    DropoutRows,
+    RecurrentBackward,
+    MeanSquaredError,
+    SquaredNorm,
+    Adam
+);

@@ -1,0 +1,205 @@
+//! Programs: buffers, the table of indices, and the operations of each section.
+
+use crate::error::{Error, Result};
+use crate::ops::Operation;
+
+/// A buffer of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub(crate) usize);
+
+/// A place in a buffer: everything from element `offset` on; the operation's sizes say how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// First element.
+    pub offset: usize,
+}
+
+impl Region {
+    /// The place `elements` further on.
+    pub fn at(self, elements: usize) -> Self {
+        Self {
+            buffer: self.buffer,
+            offset: self.offset + elements,
+        }
+    }
+}
+
+impl From<BufferId> for Region {
+    fn from(buffer: BufferId) -> Self {
+        Self { buffer, offset: 0 }
+    }
+}
+
+/// A place in the program's table of `u32`: the first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableOffset(pub(crate) usize);
+
+impl TableOffset {
+    /// The place `words` further on.
+    pub fn at(self, words: usize) -> Self {
+        Self(self.0 + words)
+    }
+}
+
+/// What a buffer is for; bytes are reported by role. A caller's buffer can be bound to one that is external, an input or an
+/// output when the program is loaded; the two latter are made by the device if none is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Bound to a buffer of the caller's when the program is loaded.
+    External,
+    /// Written by the host before a run.
+    Input,
+    /// Read by the host after a run.
+    Output,
+    /// Written by the forward section, read by the backward section.
+    Activation,
+    /// Of no interest outside one section.
+    Workspace,
+    /// Weights in the kernels' layout, and their gradients.
+    Packed,
+}
+
+/// A buffer's name, size and role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferSpec {
+    /// For logs, profiles and errors.
+    pub label: &'static str,
+    /// Elements.
+    pub len: usize,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// The parts of a program that are run by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Section {
+    /// Packs the weights; once for each version of them.
+    Prepare,
+    /// From the inputs to the outputs.
+    Forward,
+    /// From the outputs' gradients to all others.
+    Backward,
+    /// From the parameters' gradients to new parameters.
+    Update,
+}
+
+impl Section {
+    /// All sections in the order of a training step.
+    pub const ALL: [Self; 4] = [Self::Prepare, Self::Forward, Self::Backward, Self::Update];
+}
+
+/// Words of the table that hold the random seed, low word first.
+pub const SEED_WORDS: usize = 2;
+
+/// Buffers, table and operations of a network.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    buffers: Vec<BufferSpec>,
+    table: Vec<u32>,
+    sections: [Vec<Operation>; 4],
+}
+
+impl Role {
+    /// Whether a caller's buffer may be bound to it.
+    pub(crate) fn is_bindable(self) -> bool {
+        matches!(self, Self::External | Self::Input | Self::Output)
+    }
+}
+
+impl Program {
+    /// An empty program; the table holds the seed words.
+    pub fn new() -> Self {
+        Self {
+            table: vec![0; SEED_WORDS],
+            ..Self::default()
+        }
+    }
+
+    /// Adds a buffer. A device makes it at least one element long and fills it with zeros when the program is loaded.
+    pub fn buffer(&mut self, label: &'static str, len: usize, role: Role) -> BufferId {
+        self.buffers.push(BufferSpec { label, len, role });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// Appends words to the table.
+    pub fn table(&mut self, words: &[u32]) -> TableOffset {
+        let offset = self.table.len();
+        self.table.extend_from_slice(words);
+        TableOffset(offset)
+    }
+
+    /// Appends an operation to a section; one that would do nothing is left out.
+    pub fn push(&mut self, section: Section, operation: impl Into<Operation>) {
+        let operation = operation.into();
+        if !operation.is_empty() {
+            self.sections[section as usize].push(operation);
+        }
+    }
+
+    /// All buffers; a [`BufferId`] counts them from 0.
+    pub fn buffers(&self) -> &[BufferSpec] {
+        &self.buffers
+    }
+
+    /// A buffer's specification.
+    ///
+    /// # Panics
+    /// If there is no such buffer because another, larger program gave the id.
+    pub fn spec(&self, buffer: BufferId) -> &BufferSpec {
+        &self.buffers[buffer.0]
+    }
+
+    /// The table's words; the first [`SEED_WORDS`] are the seed.
+    pub fn words(&self) -> &[u32] {
+        &self.table
+    }
+
+    /// The operations of a section.
+    pub fn section(&self, section: Section) -> &[Operation] {
+        &self.sections[section as usize]
+    }
+
+    /// A program of the same ids and tables that does `operations` in its forward section, with `buffers` alone, its own.
+    pub(crate) fn only(&self, buffers: &[BufferId], operations: Vec<Operation>) -> Self {
+        let keep = |(index, spec): (usize, &BufferSpec)| {
+            let kept = buffers.contains(&BufferId(index));
+            let external = spec.role.is_bindable();
+            BufferSpec {
+                len: if kept { spec.len } else { 0 },
+                role: if external { Role::Workspace } else { spec.role },
+                ..spec.clone()
+            }
+        };
+        let mut program = Self {
+            buffers: self.buffers.iter().enumerate().map(keep).collect(),
+            table: self.table.clone(),
+            sections: Default::default(),
+        };
+        for operation in operations {
+            program.push(Section::Forward, operation);
+        }
+        program
+    }
+
+    /// Bytes of all buffers of one role.
+    pub fn bytes(&self, role: Role) -> u64 {
+        let of_role = self.buffers.iter().filter(|spec| spec.role == role);
+        of_role.map(|spec| 4 * spec.len as u64).sum()
+    }
+
+    /// Checks that `buffer` holds exactly `len` elements, for a device's host copies.
+    pub(crate) fn check_len(&self, buffer: BufferId, len: usize) -> Result<()> {
+        let count = self.buffers.len();
+        let spec = self.buffers.get(buffer.0).ok_or_else(|| {
+            let expected = format!("one of the program's {count} buffers");
+            Error::shape("buffer", expected, format!("number {}", buffer.0))
+        })?;
+        if spec.len == len {
+            Ok(())
+        } else {
+            Err(Error::shape(spec.label, spec.len, len))
+        }
+    }
+}
