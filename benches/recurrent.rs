@@ -186,7 +186,7 @@ impl Planned {
         let options = NetworkOptions {
             mode: Mode::Training,
             gradients: training.then_some(GradientMode::Save),
-            ..NetworkOptions::default()
+            ..NetworkOptions::on(target.device.as_ref())
         };
         let regions = [0, 1].map(|index: usize| Region::from(external[index].0));
         let [weights, gradients] = regions;

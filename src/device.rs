@@ -18,7 +18,7 @@ pub struct DeviceBuffer {
 /// Where a buffer's elements are.
 #[derive(Debug, Clone)]
 pub(crate) enum Storage {
-    Cpu(Arc<RwLock<Vec<f32>>>),
+    Cpu(Arc<RwLock<crate::cpu::aligned::AlignedFloats>>),
     #[cfg(feature = "gpu")]
     Gpu(crate::gpu::BufferSlice),
 }
@@ -57,6 +57,12 @@ impl DeviceBuffer {
 pub trait Device: Debug + Send + Sync {
     /// What it is, for people: the adapter's name and backend, or the CPU with its threads.
     fn name(&self) -> String;
+
+    /// How much of its results an operation should leave for the next at a time, so that this finds them in a cache; `None`
+    /// where more operations cost more than that saves.
+    fn near_bytes(&self) -> Option<usize> {
+        None
+    }
 
     /// A new buffer of zeros.
     ///

@@ -94,7 +94,7 @@ impl Model {
     ) -> Result<Forecaster> {
         let mut program = Program::new();
         let place = program.buffer("parameters", self.len(), Role::External);
-        let options = NetworkOptions::default();
+        let options = NetworkOptions::on(device);
         let (network, prediction) =
             self.push_forward(&mut program, batch, &options, place, None)?;
         Ok(Forecaster {
@@ -121,7 +121,7 @@ impl Model {
             mode: Mode::Training,
             gradients: Some(GradientMode::Save),
             input_gradient: false,
-            ..NetworkOptions::default()
+            ..NetworkOptions::on(device)
         };
         let (network, prediction) = self.push_forward(
             &mut program,

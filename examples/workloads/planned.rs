@@ -99,7 +99,7 @@ impl Planned {
             },
             gradients: mode,
             initial_state: lengths == [1],
-            ..NetworkOptions::default()
+            ..NetworkOptions::on(device.as_ref())
         };
         let packing = Arc::new(Packing::new(lengths)?);
         let to_gradients = external.get(1).map(|(buffer, _)| Region::from(*buffer));

@@ -4,14 +4,14 @@ use std::array;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::cpu::aligned::AlignedFloats;
 use crate::device;
 use crate::device::{DeviceBuffer, Storage};
-pub(super) use crate::error::zeros;
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, BufferSpec, Program, Region};
 
 /// A buffer's elements, shared between plans and the device.
-pub(super) type Shared = Arc<RwLock<Vec<f32>>>;
+pub(super) type Shared = Arc<RwLock<AlignedFloats>>;
 
 const IN_USE: Error =
     Error::State("a buffer of the CPU device is in use by another plan or by an unfinished call");
@@ -29,12 +29,12 @@ pub(super) fn shared<'a>(buffer: &'a DeviceBuffer, label: &str) -> Result<&'a Sh
 }
 
 /// Borrows for reading without waiting.
-pub(super) fn read(shared: &Shared) -> Result<RwLockReadGuard<'_, Vec<f32>>> {
+pub(super) fn read(shared: &Shared) -> Result<RwLockReadGuard<'_, AlignedFloats>> {
     shared.try_read().map_err(|_| IN_USE)
 }
 
 /// Borrows for writing without waiting.
-pub(super) fn write(shared: &Shared) -> Result<RwLockWriteGuard<'_, Vec<f32>>> {
+pub(super) fn write(shared: &Shared) -> Result<RwLockWriteGuard<'_, AlignedFloats>> {
     shared.try_write().map_err(|_| IN_USE)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn aliases(
 /// A buffer borrowed for reading, from an operation's region on.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
-    values: RwLockReadGuard<'a, Vec<f32>>,
+    values: RwLockReadGuard<'a, AlignedFloats>,
     offset: usize,
 }
 
@@ -114,7 +114,10 @@ impl Memory {
     pub(super) fn new(program: &Program, external: &[(BufferId, DeviceBuffer)]) -> Result<Self> {
         let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
             Some(buffer) => shared(buffer, spec.label).cloned(),
-            None => Ok(Arc::new(RwLock::new(zeros(spec.label, spec.len.max(1))?))),
+            None => Ok(Arc::new(RwLock::new(AlignedFloats::zeros(
+                spec.label,
+                spec.len.max(1),
+            )?))),
         };
         let given = device::bind(program, external)?;
         let own = (program.buffers().iter().zip(&given))
@@ -134,7 +137,7 @@ impl Memory {
     }
 
     /// A whole buffer, to read.
-    pub(super) fn read(&self, buffer: BufferId) -> Result<RwLockReadGuard<'_, Vec<f32>>> {
+    pub(super) fn read(&self, buffer: BufferId) -> Result<RwLockReadGuard<'_, AlignedFloats>> {
         read(&self.buffers[buffer.0])
     }
 
@@ -152,7 +155,7 @@ impl Memory {
     }
 
     /// A whole buffer, to write.
-    pub(super) fn write(&self, buffer: BufferId) -> Result<RwLockWriteGuard<'_, Vec<f32>>> {
+    pub(super) fn write(&self, buffer: BufferId) -> Result<RwLockWriteGuard<'_, AlignedFloats>> {
         write(&self.buffers[buffer.0])
     }
 
@@ -163,7 +166,7 @@ impl Memory {
         work: impl FnOnce([&mut [f32]; N]) -> R,
     ) -> Result<R> {
         let buffer_of = |index: usize| extents[index].region.buffer;
-        let mut guards: [Option<RwLockWriteGuard<'_, Vec<f32>>>; N] = array::from_fn(|_| None);
+        let mut guards: [Option<RwLockWriteGuard<'_, AlignedFloats>>; N] = array::from_fn(|_| None);
         for index in 0..N {
             // One lock a buffer; an empty part needs none.
             let locked = (0..index)
@@ -213,8 +216,8 @@ mod tests {
                 part.fill(1.0 + index as f32);
             }
         })?;
-        assert_eq!(*memory.read(a)?, [4.0, 4.0, 4.0, 0.0, 1.0, 1.0]);
-        assert_eq!(*memory.read(b)?, [3.0, 3.0]);
+        assert_eq!(**memory.read(a)?, [4.0, 4.0, 4.0, 0.0, 1.0, 1.0]);
+        assert_eq!(**memory.read(b)?, [3.0, 3.0]);
         let overlap = memory.write_parts([part(a, 0, 3), part(a, 2, 2)], |_| ());
         assert!(matches!(overlap, Err(Error::State(_))));
         Ok(())

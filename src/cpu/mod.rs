@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `aligned` | floats that begin at a cache line |
 //! | `memory` | the buffers: who may touch them, and lending parts of one buffer as separate slices |
 //! | `plan` | a loaded program: checked once, then run |
 //! | `access` | what an operation touches, checked when a program is loaded |
@@ -22,6 +23,7 @@
 
 mod access;
 mod adam;
+pub(crate) mod aligned;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
@@ -137,7 +139,15 @@ impl CpuDevice {
     }
 }
 
+/// Two cores' second-level caches of a common size. It decides in which order sums are added up, so it may not depend on the
+/// machine.
+const NEAR_BYTES: usize = 2 << 20;
+
 impl Device for CpuDevice {
+    fn near_bytes(&self) -> Option<usize> {
+        Some(NEAR_BYTES)
+    }
+
     fn name(&self) -> String {
         match self.threads() {
             1 => "CPU, 1 thread".to_owned(),
@@ -146,7 +156,7 @@ impl Device for CpuDevice {
     }
 
     fn buffer(&self, label: &str, len: usize) -> Result<DeviceBuffer> {
-        let zeros = memory::zeros(label, len)?;
+        let zeros = aligned::AlignedFloats::zeros(label, len)?;
         let storage = Storage::Cpu(Arc::new(RwLock::new(zeros)));
         Ok(DeviceBuffer::new(storage, len))
     }

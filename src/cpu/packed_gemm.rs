@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{lanes, load_all, store_all};
+use crate::error::Result;
 use crate::ops::{BufferId, Gemm, Matrix, RowMap};
 
 /// Vectors of columns that are computed together.
@@ -40,7 +41,7 @@ impl MatrixSource {
     }
 
     /// Room for the panels.
-    pub(super) fn panels(&self) -> Panels {
+    pub(super) fn panels(&self) -> Result<Panels> {
         let panels = self.columns.div_ceil(VECTORS * lanes());
         Panels::new(panels, self.terms, VECTORS)
     }

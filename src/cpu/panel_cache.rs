@@ -44,11 +44,11 @@ pub(super) enum PackedPanels {
 }
 
 impl PackedPanels {
-    fn new(source: &PanelSource) -> Self {
-        match source {
-            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(source)),
-            PanelSource::Matrix(source) => Self::Matrix(source.panels()),
-        }
+    fn new(source: &PanelSource) -> Result<Self> {
+        Ok(match source {
+            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(source)?),
+            PanelSource::Matrix(source) => Self::Matrix(source.panels()?),
+        })
     }
 
     fn fill(&mut self, source: &PanelSource, weights: &[f32]) {
@@ -98,10 +98,11 @@ impl PanelCache {
     }
 
     /// Allocates all panels, once all places are known.
-    pub(super) fn allocate(&mut self) {
+    pub(super) fn allocate(&mut self) -> Result<()> {
         for entry in &mut self.entries {
-            entry.panels = Some(PackedPanels::new(&entry.source));
+            entry.panels = Some(PackedPanels::new(&entry.source)?);
         }
+        Ok(())
     }
 
     /// Notes that a buffer has been written.

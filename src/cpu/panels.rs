@@ -6,7 +6,10 @@
 
 use pulp::Simd;
 
+use crate::cpu::access::elements;
+use crate::cpu::aligned::AlignedFloats;
 use crate::cpu::simd::lanes;
+use crate::error::Result;
 
 /// Terms of a panel that stay in a near cache while many rows pass: 64 KiB of four 8-lane vectors each.
 pub(super) const TERMS: usize = 512;
@@ -24,17 +27,21 @@ pub(super) struct LaneRun {
 pub(super) struct Panels {
     vectors: usize,
     terms: usize,
-    values: Vec<f32>,
+    values: AlignedFloats,
 }
 
 impl Panels {
     /// Room for `panels` panels of `terms` terms and `vectors` vectors.
-    pub(super) fn new(panels: usize, terms: usize, vectors: usize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub(super) fn new(panels: usize, terms: usize, vectors: usize) -> Result<Self> {
+        let len = elements(&[panels, terms, vectors, lanes()]);
+        Ok(Self {
             vectors,
             terms,
-            values: vec![0.0; panels * terms * vectors * lanes()],
-        }
+            values: AlignedFloats::zeros("panels of weights", len)?,
+        })
     }
 
     /// Fills every vector from the run of `source` that `run(panel, term, vector)` names.

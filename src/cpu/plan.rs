@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use crate::cpu::Threads;
 use crate::cpu::access::Accesses;
-use crate::cpu::memory::{Memory, aliases, zeros};
+use crate::cpu::aligned::AlignedFloats;
+use crate::cpu::memory::{Memory, aliases};
 use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::LayerPanels;
@@ -105,7 +106,7 @@ pub struct CpuPlan {
     threads: Threads,
     program: Program,
     memory: Memory,
-    scratch: Vec<f32>,
+    scratch: AlignedFloats,
     panels: PanelCache,
     /// The operations of each section.
     work: [Vec<Work>; 4],
@@ -161,7 +162,7 @@ impl CpuPlan {
                 });
             }
         }
-        panels.allocate();
+        panels.allocate()?;
         for of_operation in work.iter_mut().flatten() {
             of_operation.writes.retain(|&buffer| panels.are_of(buffer));
         }
@@ -170,7 +171,7 @@ impl CpuPlan {
         Ok(Self {
             threads,
             memory,
-            scratch: zeros("scratch", scratch)?,
+            scratch: AlignedFloats::zeros("scratch", scratch)?,
             panels,
             work,
             multiplications,

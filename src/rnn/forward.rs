@@ -23,7 +23,11 @@ pub(super) fn allocate(
     x: BufferId,
 ) -> Result<Vec<Layer>> {
     let trains = options.gradients.is_some();
-    let gates = GateBuffers::new(config, options, max_rows(packing, chunks));
+    let rows = match options.gradients {
+        Some(GradientMode::Save) => packing.tokens(),
+        _ => max_rows(packing, chunks),
+    };
+    let gates = GateBuffers::new(config, options, rows);
     let mut shared_gates = None;
     let mut shared_states = None;
     let mut layers: Vec<Layer> = Vec::with_capacity(config.layer_count());

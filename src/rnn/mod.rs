@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::batch::Packing;
 use crate::config::{Cell, RnnConfig};
+use crate::device::Device;
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
     BufferId, GatherRows, Gemm, Matrix, Mode, Program, Region, Role, RowMap, StateRegions,
@@ -58,6 +59,9 @@ pub struct NetworkOptions {
     pub initial_state: bool,
     /// Rows of a time chunk where gates are not saved; at least one step is taken.
     pub chunk_rows: usize,
+    /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
+    /// meet in a cache: see [`Device::near_bytes`](crate::Device::near_bytes).
+    pub near_bytes: Option<usize>,
 }
 
 impl Default for NetworkOptions {
@@ -69,6 +73,17 @@ impl Default for NetworkOptions {
             accumulate: false,
             initial_state: false,
             chunk_rows: 4096,
+            near_bytes: None,
+        }
+    }
+}
+
+impl NetworkOptions {
+    /// The defaults, with chunks as they suit a device.
+    pub fn on(device: &dyn Device) -> Self {
+        Self {
+            near_bytes: device.near_bytes(),
+            ..Self::default()
         }
     }
 }
@@ -180,7 +195,7 @@ impl Network {
         gradients: Option<Region>,
     ) -> Result<Self> {
         let sizes = Sizes::new(config, packing)?;
-        let chunks = chunks(packing, options);
+        let chunks = chunks(config, packing, options);
         let tables = Tables::new(program, config, packing, options);
         let is_lstm = config.spec().cell == Cell::Lstm;
         let mut state = |label_h, label_c, role| {
@@ -475,17 +490,21 @@ impl CarryOffsets {
     }
 }
 
-/// Steps in processing order, cut so that a chunk's rows fit the workspace; one chunk where gates are saved.
-fn chunks(packing: &Packing, options: &NetworkOptions) -> Vec<Range<usize>> {
-    if options.gradients == Some(GradientMode::Save) {
-        return std::iter::once(0..packing.steps())
-            .filter(|steps| !steps.is_empty())
-            .collect();
-    }
+/// A product with fewer rows would read its weights too often, wherever its result lies.
+const LEAST_NEAR_ROWS: usize = 512;
+
+/// Steps in processing order, cut so that a chunk's rows fit the workspace (which saved gates do not need) and a cache.
+fn chunks(config: &RnnConfig, packing: &Packing, options: &NetworkOptions) -> Vec<Range<usize>> {
+    let row_bytes = config.directions() * config.hidden_size() * config.spec().slots() * 4;
+    let near = (options.near_bytes).map_or(usize::MAX, |bytes| bytes / row_bytes);
+    let rows = near.max(LEAST_NEAR_ROWS).min(match options.gradients {
+        Some(GradientMode::Save) => usize::MAX,
+        _ => options.chunk_rows,
+    });
     let offsets = packing.offsets();
     let (mut chunks, mut start) = (Vec::new(), 0);
     while start < packing.steps() {
-        let limit = offsets[start].saturating_add(options.chunk_rows);
+        let limit = offsets[start].saturating_add(rows);
         let fitting = offsets.partition_point(|&offset| offset <= limit) - 1;
         let end = fitting.clamp(start + 1, packing.steps());
         chunks.push(start..end);

@@ -249,7 +249,7 @@ impl Rnn {
             initial_state: initial.is_some(),
             accumulate: self.accumulate,
             chunk_rows: self.chunk_rows,
-            ..NetworkOptions::default()
+            ..NetworkOptions::on(self.device.as_ref())
         };
         let seed = self.seed;
         let loaded = self.load(batch.packing(), &options)?;

@@ -4,6 +4,7 @@ use super::cells::PlainCell;
 use super::{Kind, with_cell};
 use crate::cpu::panels::{LaneRun, Panels};
 use crate::cpu::simd::lanes;
+use crate::error::Result;
 use crate::ops::{BufferId, Recurrence};
 
 /// Vectors of a panel of the backward's product.
@@ -57,20 +58,20 @@ pub(in crate::cpu) struct LayerPanels {
 
 impl LayerPanels {
     /// Room for a layer's panels.
-    pub(in crate::cpu) fn new(source: &LayerSource) -> Self {
+    pub(in crate::cpu) fn new(source: &LayerSource) -> Result<Self> {
         let (op, kind) = (&source.op, source.kind);
         let backward = if source.backward { op.directions } else { 0 };
         let forward = |_| with_cell!(kind, op, 0, cell => forward_panels(cell, op.hidden));
-        Self {
-            forward: (0..op.directions).map(forward).collect(),
+        Ok(Self {
+            forward: (0..op.directions).map(forward).collect::<Result<_>>()?,
             backward: (0..backward)
                 .map(|_| {
                     let terms = with_cell!(kind, op, 0, cell => product_width(cell, op.hidden));
                     let panels = op.hidden.div_ceil(lanes() * BACKWARD_VECTORS);
                     Panels::new(panels, terms, BACKWARD_VECTORS)
                 })
-                .collect(),
-        }
+                .collect::<Result<_>>()?,
+        })
     }
 
     /// Fills them from the packed weights of all directions.
@@ -103,7 +104,7 @@ pub(super) fn product_width<const V: usize>(_: impl PlainCell<V>, hidden: usize)
     hidden.next_multiple_of(lanes()) * V
 }
 
-fn forward_panels<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> Panels {
+fn forward_panels<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> Result<Panels> {
     Panels::new(hidden.div_ceil(lanes()), hidden, V)
 }
 
