@@ -1,0 +1,3 @@
+//! Proto.
+mod event; mod generator; mod rule; mod baseline; mod proto;
+fn main() { proto::run(); }
