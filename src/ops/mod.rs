@@ -9,6 +9,7 @@
 //! may read and write the same buffer, except where its documentation says so.
 
 mod directions;
+mod layers;
 mod losses;
 mod moves;
 mod norms;
@@ -19,7 +20,13 @@ mod random;
 mod recurrent;
 
 pub use directions::{MergeDirections, SplitDirections};
-pub use losses::MeanSquaredError;
+pub(crate) use layers::MOST_WHOLE;
+pub use layers::{
+    Columns, EmbeddingRows, EmbeddingRowsBackward, PoolKind, PoolRows, PoolRowsBackward,
+};
+pub use losses::{
+    MeanSquaredError, PointwiseLoss, PointwiseLossKind, SoftmaxCrossEntropy, check_targets,
+};
 pub use moves::{CopyJob, Elementwise, ElementwiseKind, Fill, GatherRows, StridedCopies};
 pub use norms::{LayerNormRows, LayerNormRowsBackward};
 pub use optimizers::{Adam, SquaredNorm};
@@ -60,8 +67,18 @@ pub enum Operation {
     RecurrentBackward(RecurrentBackward),
     /// See [`LayerStep`].
     LayerStep(Box<LayerStep>),
-    /// See [`MeanSquaredError`].
-    MeanSquaredError(MeanSquaredError),
+    /// See [`EmbeddingRows`].
+    EmbeddingRows(EmbeddingRows),
+    /// See [`EmbeddingRowsBackward`].
+    EmbeddingRowsBackward(EmbeddingRowsBackward),
+    /// See [`PoolRows`].
+    PoolRows(PoolRows),
+    /// See [`PoolRowsBackward`].
+    PoolRowsBackward(PoolRowsBackward),
+    /// See [`PointwiseLoss`].
+    PointwiseLoss(PointwiseLoss),
+    /// See [`SoftmaxCrossEntropy`].
+    SoftmaxCrossEntropy(SoftmaxCrossEntropy),
     /// See [`SquaredNorm`].
     SquaredNorm(SquaredNorm),
     /// See [`Adam`].
@@ -86,7 +103,12 @@ impl Operation {
             Self::RecurrentForward(_) => "recurrent_forward",
             Self::RecurrentBackward(_) => "recurrent_backward",
             Self::LayerStep(_) => "layer_step",
-            Self::MeanSquaredError(_) => "mean_squared_error",
+            Self::EmbeddingRows(_) => "embedding_rows",
+            Self::EmbeddingRowsBackward(_) => "embedding_rows_backward",
+            Self::PoolRows(_) => "pool_rows",
+            Self::PoolRowsBackward(_) => "pool_rows_backward",
+            Self::PointwiseLoss(_) => "pointwise_loss",
+            Self::SoftmaxCrossEntropy(_) => "softmax_cross_entropy",
             Self::SquaredNorm(_) => "squared_norm",
             Self::Adam(_) => "adam",
         }
@@ -110,7 +132,15 @@ impl Operation {
             Self::RecurrentForward(op) => op.steps.is_empty(),
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
             Self::LayerStep(op) => op.recurrence.steps.is_empty(),
-            Self::MeanSquaredError(op) => op.len == 0,
+            Self::EmbeddingRows(op) => op.rows * op.written() == 0,
+            // A sum over no rows still writes zeros.
+            Self::EmbeddingRowsBackward(op) => {
+                op.entries * op.gradient.width == 0 || (op.rows == 0 && op.accumulate)
+            }
+            Self::PoolRows(op) => op.packing.batch() * op.width == 0,
+            Self::PoolRowsBackward(op) => op.packing.tokens() * op.width == 0,
+            Self::PointwiseLoss(op) => op.rows * op.width == 0,
+            Self::SoftmaxCrossEntropy(op) => op.rows * op.classes == 0,
             Self::SquaredNorm(op) => op.len == 0,
             Self::Adam(op) => op.len == 0,
         }
@@ -139,7 +169,12 @@ operation_from!(
     SplitDirections,
     DropoutRows,
     RecurrentBackward,
-    MeanSquaredError,
+    EmbeddingRows,
+    EmbeddingRowsBackward,
+    PoolRows,
+    PoolRowsBackward,
+    PointwiseLoss,
+    SoftmaxCrossEntropy,
     SquaredNorm,
     Adam
 );

@@ -4,17 +4,23 @@ mod adam;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
+mod embedding_rows;
+mod embedding_rows_backward;
 mod fill;
 mod gather_rows;
 mod gemm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod layer_step;
-mod mean_squared_error;
+mod loss_share;
 mod merge_directions;
+mod pointwise_loss;
+mod pool_rows;
+mod pool_rows_backward;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod softmax_cross_entropy;
 mod split_directions;
 mod squared_norm;
 mod strided_copies;
@@ -34,6 +40,8 @@ pub(crate) const LINEAR: usize = 256;
 pub(crate) mod lib {
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
     pub(crate) const INDEX: &str = include_str!("../../../shaders/lib/index.wgsl");
+    /// `is_nan`, `whole_below`.
+    pub(crate) const NUMBER: &str = include_str!("../../../shaders/lib/number.wgsl");
     /// `workgroup_sum`: over 256 invocations.
     pub(crate) const REDUCE: &str = include_str!("../../../shaders/lib/reduce.wgsl");
     /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
@@ -66,7 +74,12 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
         Operation::LayerStep(op) => layer_step::record(op, recorder),
-        Operation::MeanSquaredError(op) => mean_squared_error::record(op, recorder),
+        Operation::EmbeddingRows(op) => embedding_rows::record(op, recorder),
+        Operation::EmbeddingRowsBackward(op) => embedding_rows_backward::record(op, recorder),
+        Operation::PoolRows(op) => pool_rows::record(op, recorder),
+        Operation::PoolRowsBackward(op) => pool_rows_backward::record(op, recorder),
+        Operation::PointwiseLoss(op) => pointwise_loss::record(op, recorder),
+        Operation::SoftmaxCrossEntropy(op) => softmax_cross_entropy::record(op, recorder),
         Operation::SquaredNorm(op) => squared_norm::record(op, recorder),
         Operation::Adam(op) => adam::record(op, recorder),
     }
@@ -78,12 +91,18 @@ pub(crate) fn shaders() -> Vec<Shader> {
         adam::shader(),
         column_sums::shader(),
         elementwise::shader(),
+        embedding_rows::shader(),
+        embedding_rows_backward::shader(),
         fill::shader(),
         gather_rows::shader(),
         layer_norm_rows::shader(),
         layer_norm_rows_backward::shader(),
-        mean_squared_error::shader(),
+        loss_share::shader(),
         merge_directions::shader(),
+        pointwise_loss::shader(),
+        pool_rows::shader(),
+        pool_rows_backward::shader(),
+        softmax_cross_entropy::shader(),
         split_directions::shader(),
         squared_norm::shader(),
         strided_copies::shader(),

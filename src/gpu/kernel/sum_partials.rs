@@ -1,5 +1,4 @@
-//! The second stage of a sum over many elements: shared by [`SquaredNorm`](crate::ops::SquaredNorm) and
-//! [`MeanSquaredError`](crate::ops::MeanSquaredError).
+//! The second stage of a sum over many elements: shared by [`SquaredNorm`](crate::ops::SquaredNorm) and the losses.
 
 use crate::error::Result;
 use crate::gpu::kernel::{LINEAR, lib};
