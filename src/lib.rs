@@ -44,6 +44,7 @@
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
 //! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
 //! | [`nn`], [`train`] | what stands around it: a linear head, Adam |
+//! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
 //! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |
 //! | [`reference`](mod@reference) | the oracle: plain loops, backward from dual numbers |
@@ -66,6 +67,7 @@ pub mod device;
 pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod packed;
