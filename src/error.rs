@@ -148,3 +148,15 @@ pub(crate) fn zeros(label: &str, len: usize) -> Result<Vec<f32>> {
     values.resize(len, 0.0);
     Ok(values)
 }
+
+/// Refuses a value that is not finite, by its place.
+pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::data(
+            format!("{what} {index}"),
+            "a finite number",
+            values[index],
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,7 +1,7 @@
 //! Scores of a yes-or-no question.
 
-use super::{Calibration, check_finite, check_lengths, f1};
-use crate::error::{Error, Result};
+use super::{Calibration, check_lengths, f1};
+use crate::error::{Error, Result, check_finite};
 use crate::metrics::Binning;
 
 /// Labels and scores of a yes-or-no question, checked and sorted once.

@@ -1,5 +1,6 @@
 //! Whether probabilities mean what they say.
 
+use super::quantile;
 use crate::error::{Error, Result};
 
 /// Where the edges of calibration bins are.
@@ -43,12 +44,13 @@ impl Calibration {
                 format!("between 1 and {MOST}, got {bins}"),
             ));
         }
+        let probabilities: Vec<f64> = ascending.iter().map(|(p, _)| *p).collect();
         let edges: Vec<f64> = (0..=bins)
             .map(|edge| match (binning, edge as f64 / bins as f64) {
                 (Binning::Uniform, _) if edge == bins => 1.0,
                 // As numpy's linspace rounds, on whose edges scikit-learn bins.
                 (Binning::Uniform, _) => edge as f64 * (1.0 / bins as f64),
-                (Binning::Quantile, share) => quantile(ascending, share),
+                (Binning::Quantile, share) => quantile(&probabilities, share),
             })
             .collect();
         let mut rest = ascending;
@@ -88,12 +90,4 @@ fn summary(bin: &[(f64, bool)], edge: &[f64]) -> CalibrationBin {
         predicted: share(bin.iter().map(|(p, _)| p).sum()),
         observed: share(bin.iter().filter(|(_, label)| *label).count() as f64),
     }
-}
-
-/// The quantile at `share` of sorted values, linearly between neighbours.
-fn quantile(ascending: &[(f64, bool)], share: f64) -> f64 {
-    let place = share * (ascending.len() - 1) as f64;
-    let (low, high) = (place.floor() as usize, place.ceil() as usize);
-    let (low, high) = (ascending[low].0, ascending[high].0);
-    low + (high - low) * place.fract()
 }

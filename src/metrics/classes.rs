@@ -1,7 +1,7 @@
 //! One class of several.
 
-use super::{check_finite, check_lengths, f1, ratio};
-use crate::error::{Error, Result, checked_product};
+use super::{check_lengths, f1, ratio};
+use crate::error::{Error, Result, check_finite, checked_product};
 
 /// How often each class was taken for each other one.
 ///

@@ -1,7 +1,7 @@
 //! Errors of forecasts.
 
-use super::{check_finite, check_lengths};
-use crate::error::{Error, Result};
+use super::check_lengths;
+use crate::error::{Error, Result, check_finite};
 
 /// Forecasts beside what came, checked once.
 ///

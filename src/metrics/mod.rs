@@ -53,18 +53,6 @@ fn check_lengths(what: &str, expected: usize, got: usize) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a value that is not finite, by its place.
-fn check_finite(what: &str, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(Error::data(
-            format!("{what} {index}"),
-            "a finite number",
-            values[index],
-        )),
-        None => Ok(()),
-    }
-}
-
 /// `2 * hits / (predicted + actual)`, the harmonic mean of precision and recall; 0 where nothing was predicted or is there.
 fn f1(hits: u64, predicted: u64, actual: u64) -> f64 {
     ratio(2 * hits, predicted + actual)
@@ -76,4 +64,14 @@ fn ratio(part: u64, whole: u64) -> f64 {
         0 => 0.0,
         _ => part as f64 / whole as f64,
     }
+}
+
+/// The quantile at `share` of sorted values, linearly between neighbours (numpy's and scikit-learn's default).
+pub(crate) fn quantile(ascending: &[f64], share: f64) -> f64 {
+    let place = share * (ascending.len() - 1) as f64;
+    let (low, high) = (
+        ascending[place.floor() as usize],
+        ascending[place.ceil() as usize],
+    );
+    low + (high - low) * place.fract()
 }

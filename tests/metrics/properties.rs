@@ -147,7 +147,8 @@ proptest! {
         for (tag, kind) in tags.iter().zip(covered) {
             prop_assert_eq!(tag.get(2..).map(str::to_owned), kind);
         }
-        let scores = TagScores::new(&[tags.clone()], &[tags]).unwrap();
+        let sequences = [tags];
+        let scores = TagScores::new(&sequences, &sequences).unwrap();
         prop_assert_eq!(scores.entities().hits, scores.entities().actual);
         prop_assert_eq!(scores.accuracy(), 1.0);
     }
