@@ -59,6 +59,17 @@ pub enum Error {
     /// The device refused a call; this is a defect of this crate or of the driver.
     #[error("the GPU device reported: {0}")]
     Device(String),
+    /// Values cannot be what they are given as: a score that is not a number, a label outside its range, windows that
+    /// overlap.
+    #[error("{what}: expected {expected}, got {got}")]
+    Data {
+        /// The values, and where the first bad one is.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
     /// A weight file could not be understood.
     #[error("weight file: {0}")]
     Format(String),
@@ -80,6 +91,18 @@ impl Error {
         got: impl ToString,
     ) -> Self {
         Self::Shape {
+            what: what.into(),
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn data(
+        what: impl Into<String>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Self::Data {
             what: what.into(),
             expected: expected.to_string(),
             got: got.to_string(),
@@ -124,4 +147,16 @@ pub(crate) fn zeros(label: &str, len: usize) -> Result<Vec<f32>> {
     let mut values = with_room(label, len)?;
     values.resize(len, 0.0);
     Ok(values)
+}
+
+/// Refuses a value that is not finite, by its place.
+pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::data(
+            format!("{what} {index}"),
+            "a finite number",
+            values[index],
+        )),
+        None => Ok(()),
+    }
 }

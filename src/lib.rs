@@ -44,6 +44,8 @@
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
 //! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
 //! | [`nn`], [`train`] | what stands around it: a linear head, Adam |
+//! | [`data`] | what goes in: batches by length, samplers, temporal splits, scalers, vocabularies, drift |
+//! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
 //! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |
 //! | [`reference`](mod@reference) | the oracle: plain loops, backward from dual numbers |
@@ -62,10 +64,12 @@ pub mod batch;
 pub mod cell;
 pub mod config;
 pub mod cpu;
+pub mod data;
 pub mod device;
 pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod packed;
