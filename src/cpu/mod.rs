@@ -21,13 +21,13 @@
 //! [`Operation`]: crate::ops::Operation
 
 mod access;
-mod adam;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
 mod fill;
 mod gather_rows;
 mod gemm;
+mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod lstm_gates;
@@ -35,6 +35,8 @@ mod matrix_product;
 mod mean_squared_error;
 mod memory;
 mod merge_directions;
+mod optimizer_control;
+mod optimizer_step;
 mod packed_gemm;
 mod panel_cache;
 mod panels;
@@ -46,7 +48,6 @@ mod recurrent_backward;
 mod recurrent_backward_lstm;
 mod recurrent_forward;
 mod simd;
-mod squared_norm;
 mod strided_copies;
 mod tile;
 

@@ -94,8 +94,9 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::RecurrentBackward(op) => vec![Box::new(op)],
         Operation::LayerStep(op) => op.parts().iter().flat_map(implementations).collect(),
         Operation::MeanSquaredError(op) => vec![Box::new(op)],
-        Operation::SquaredNorm(op) => vec![Box::new(op)],
-        Operation::Adam(op) => vec![Box::new(op)],
+        Operation::GradientNorm(op) => vec![Box::new(op)],
+        Operation::OptimizerControl(op) => vec![Box::new(op)],
+        Operation::OptimizerStep(op) => vec![Box::new(op)],
     }
 }
 

@@ -22,7 +22,8 @@ pub use directions::{MergeDirections, SplitDirections};
 pub use losses::MeanSquaredError;
 pub use moves::{CopyJob, Elementwise, ElementwiseKind, Fill, GatherRows, StridedCopies};
 pub use norms::{LayerNormRows, LayerNormRowsBackward};
-pub use optimizers::{Adam, SquaredNorm};
+pub(crate) use optimizers::{COUNTER_CARRY, NORM_SCALE};
+pub use optimizers::{GradientNorm, OptimizerControl, OptimizerStep, StepSettings, UpdateRule};
 pub use products::{ColumnSums, Gemm, Matrix, RowMap};
 pub use program::{BufferId, BufferSpec, Program, Region, Role, SEED_WORDS, Section, TableOffset};
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
@@ -62,10 +63,12 @@ pub enum Operation {
     LayerStep(Box<LayerStep>),
     /// See [`MeanSquaredError`].
     MeanSquaredError(MeanSquaredError),
-    /// See [`SquaredNorm`].
-    SquaredNorm(SquaredNorm),
-    /// See [`Adam`].
-    Adam(Adam),
+    /// See [`GradientNorm`].
+    GradientNorm(GradientNorm),
+    /// See [`OptimizerControl`].
+    OptimizerControl(OptimizerControl),
+    /// See [`OptimizerStep`].
+    OptimizerStep(OptimizerStep),
 }
 
 impl Operation {
@@ -87,8 +90,9 @@ impl Operation {
             Self::RecurrentBackward(_) => "recurrent_backward",
             Self::LayerStep(_) => "layer_step",
             Self::MeanSquaredError(_) => "mean_squared_error",
-            Self::SquaredNorm(_) => "squared_norm",
-            Self::Adam(_) => "adam",
+            Self::GradientNorm(_) => "gradient_norm",
+            Self::OptimizerControl(_) => "optimizer_control",
+            Self::OptimizerStep(_) => "optimizer_step",
         }
     }
 
@@ -111,8 +115,9 @@ impl Operation {
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
             Self::LayerStep(op) => op.recurrence.steps.is_empty(),
             Self::MeanSquaredError(op) => op.len == 0,
-            Self::SquaredNorm(op) => op.len == 0,
-            Self::Adam(op) => op.len == 0,
+            Self::GradientNorm(op) => op.len == 0,
+            Self::OptimizerControl(_) => false,
+            Self::OptimizerStep(op) => op.len == 0,
         }
     }
 }
@@ -140,6 +145,7 @@ operation_from!(
     DropoutRows,
     RecurrentBackward,
     MeanSquaredError,
-    SquaredNorm,
-    Adam
+    GradientNorm,
+    OptimizerControl,
+    OptimizerStep
 );

@@ -1,22 +1,23 @@
 //! One file for each operation, with the stem of its shader: how it becomes dispatches.
 
-mod adam;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
 mod fill;
 mod gather_rows;
 mod gemm;
+mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod layer_step;
 mod mean_squared_error;
 mod merge_directions;
+mod optimizer_control;
+mod optimizer_step;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
 mod split_directions;
-mod squared_norm;
 mod strided_copies;
 mod sum_partials;
 
@@ -32,6 +33,8 @@ pub(crate) const LINEAR: usize = 256;
 
 /// Shader modules that several kernels share.
 pub(crate) mod lib {
+    /// `is_finite`: neither infinite nor NaN.
+    pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
     pub(crate) const INDEX: &str = include_str!("../../../shaders/lib/index.wgsl");
     /// `workgroup_sum`: over 256 invocations.
@@ -67,25 +70,27 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
         Operation::LayerStep(op) => layer_step::record(op, recorder),
         Operation::MeanSquaredError(op) => mean_squared_error::record(op, recorder),
-        Operation::SquaredNorm(op) => squared_norm::record(op, recorder),
-        Operation::Adam(op) => adam::record(op, recorder),
+        Operation::GradientNorm(op) => gradient_norm::record(op, recorder),
+        Operation::OptimizerControl(op) => optimizer_control::record(op, recorder),
+        Operation::OptimizerStep(op) => optimizer_step::record(op, recorder),
     }
 }
 
 /// Every shader, for [`super::shader::all`].
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = vec![
-        adam::shader(),
         column_sums::shader(),
         elementwise::shader(),
         fill::shader(),
         gather_rows::shader(),
+        gradient_norm::shader(),
         layer_norm_rows::shader(),
         layer_norm_rows_backward::shader(),
         mean_squared_error::shader(),
         merge_directions::shader(),
+        optimizer_control::shader(),
+        optimizer_step::shader(),
         split_directions::shader(),
-        squared_norm::shader(),
         strided_copies::shader(),
         sum_partials::shader(),
     ];
