@@ -1,8 +1,9 @@
-//! Training on the device: the optimizer's operations and what the host contributes to each step.
+//! Training: the optimizer's operations on the device, and what the host contributes to each step.
 
 mod groups;
 mod optimizer;
 mod optimizer_state;
+mod schedule;
 
 pub use groups::ParameterGroup;
 pub use optimizer::{
@@ -10,3 +11,4 @@ pub use optimizer::{
     OptimizerRule,
 };
 pub use optimizer_state::{OptimizerState, StepCounts, StepReport};
+pub use schedule::{Goal, Schedule, ScheduleShape, ScheduleState, WarmUp};

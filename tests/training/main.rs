@@ -2,4 +2,5 @@
 //! the CPU and on Vulkan and GL.
 
 mod optimizers;
+mod schedules;
 mod support;
