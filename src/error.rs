@@ -76,6 +76,15 @@ pub enum Error {
     /// A call came out of order, such as `backward` before `forward`.
     #[error("{0}")]
     State(&'static str),
+    /// A gradient was infinite or NaN, and the optimizer was told to halt then.
+    #[error(
+        "a gradient was infinite or NaN at step {step}; nothing was changed from there on. Lower the learning rate, clip the \
+         gradients, or let such steps be skipped"
+    )]
+    NonFinite {
+        /// The step that would have been taken, from 1.
+        step: u64,
+    },
     /// A buffer of another device was passed to this one.
     #[error("buffer `{0}` belongs to another device")]
     ForeignBuffer(String),

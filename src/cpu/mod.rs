@@ -22,7 +22,6 @@
 //! [`Operation`]: crate::ops::Operation
 
 mod access;
-mod adam;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
@@ -31,6 +30,7 @@ mod embedding_rows_backward;
 mod fill;
 mod gather_rows;
 mod gemm;
+mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod lstm_gates;
@@ -38,6 +38,8 @@ mod matrix_product;
 mod memory;
 mod merge_directions;
 mod number;
+mod optimizer_control;
+mod optimizer_step;
 mod packed_gemm;
 mod panel_cache;
 mod panels;
@@ -53,7 +55,6 @@ mod recurrent_backward_lstm;
 mod recurrent_forward;
 mod simd;
 mod softmax_cross_entropy;
-mod squared_norm;
 mod strided_copies;
 mod tile;
 

@@ -99,8 +99,9 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::PoolRowsBackward(op) => vec![Box::new(op)],
         Operation::PointwiseLoss(op) => vec![Box::new(op)],
         Operation::SoftmaxCrossEntropy(op) => vec![Box::new(op)],
-        Operation::SquaredNorm(op) => vec![Box::new(op)],
-        Operation::Adam(op) => vec![Box::new(op)],
+        Operation::GradientNorm(op) => vec![Box::new(op)],
+        Operation::OptimizerControl(op) => vec![Box::new(op)],
+        Operation::OptimizerStep(op) => vec![Box::new(op)],
     }
 }
 

@@ -29,7 +29,8 @@ pub use losses::{
 };
 pub use moves::{CopyJob, Elementwise, ElementwiseKind, Fill, GatherRows, StridedCopies};
 pub use norms::{LayerNormRows, LayerNormRowsBackward};
-pub use optimizers::{Adam, SquaredNorm};
+pub(crate) use optimizers::{COUNTER_CARRY, NORM_SCALE};
+pub use optimizers::{GradientNorm, OptimizerControl, OptimizerStep, StepSettings, UpdateRule};
 pub use products::{ColumnSums, Gemm, Matrix, RowMap};
 pub use program::{BufferId, BufferSpec, Program, Region, Role, SEED_WORDS, Section, TableOffset};
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
@@ -79,10 +80,12 @@ pub enum Operation {
     PointwiseLoss(PointwiseLoss),
     /// See [`SoftmaxCrossEntropy`].
     SoftmaxCrossEntropy(SoftmaxCrossEntropy),
-    /// See [`SquaredNorm`].
-    SquaredNorm(SquaredNorm),
-    /// See [`Adam`].
-    Adam(Adam),
+    /// See [`GradientNorm`].
+    GradientNorm(GradientNorm),
+    /// See [`OptimizerControl`].
+    OptimizerControl(OptimizerControl),
+    /// See [`OptimizerStep`].
+    OptimizerStep(OptimizerStep),
 }
 
 impl Operation {
@@ -109,8 +112,9 @@ impl Operation {
             Self::PoolRowsBackward(_) => "pool_rows_backward",
             Self::PointwiseLoss(_) => "pointwise_loss",
             Self::SoftmaxCrossEntropy(_) => "softmax_cross_entropy",
-            Self::SquaredNorm(_) => "squared_norm",
-            Self::Adam(_) => "adam",
+            Self::GradientNorm(_) => "gradient_norm",
+            Self::OptimizerControl(_) => "optimizer_control",
+            Self::OptimizerStep(_) => "optimizer_step",
         }
     }
 
@@ -141,8 +145,9 @@ impl Operation {
             Self::PoolRowsBackward(op) => op.packing.tokens() * op.width == 0,
             Self::PointwiseLoss(op) => op.rows * op.width == 0,
             Self::SoftmaxCrossEntropy(op) => op.rows * op.classes == 0,
-            Self::SquaredNorm(op) => op.len == 0,
-            Self::Adam(op) => op.len == 0,
+            Self::GradientNorm(op) => op.len == 0,
+            Self::OptimizerControl(_) => false,
+            Self::OptimizerStep(op) => op.len == 0,
         }
     }
 }
@@ -175,6 +180,7 @@ operation_from!(
     PoolRowsBackward,
     PointwiseLoss,
     SoftmaxCrossEntropy,
-    SquaredNorm,
-    Adam
+    GradientNorm,
+    OptimizerControl,
+    OptimizerStep
 );

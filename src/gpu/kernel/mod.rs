@@ -1,6 +1,5 @@
 //! One file for each operation, with the stem of its shader: how it becomes dispatches.
 
-mod adam;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
@@ -9,6 +8,7 @@ mod embedding_rows_backward;
 mod fill;
 mod gather_rows;
 mod gemm;
+mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod layer_step;
@@ -17,12 +17,13 @@ mod merge_directions;
 mod pointwise_loss;
 mod pool_rows;
 mod pool_rows_backward;
+mod optimizer_control;
+mod optimizer_step;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
 mod softmax_cross_entropy;
 mod split_directions;
-mod squared_norm;
 mod strided_copies;
 mod sum_partials;
 
@@ -38,6 +39,8 @@ pub(crate) const LINEAR: usize = 256;
 
 /// Shader modules that several kernels share.
 pub(crate) mod lib {
+    /// `is_finite`: neither infinite nor NaN.
+    pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
     pub(crate) const INDEX: &str = include_str!("../../../shaders/lib/index.wgsl");
     /// `is_nan`, `whole_below`.
@@ -80,21 +83,22 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::PoolRowsBackward(op) => pool_rows_backward::record(op, recorder),
         Operation::PointwiseLoss(op) => pointwise_loss::record(op, recorder),
         Operation::SoftmaxCrossEntropy(op) => softmax_cross_entropy::record(op, recorder),
-        Operation::SquaredNorm(op) => squared_norm::record(op, recorder),
-        Operation::Adam(op) => adam::record(op, recorder),
+        Operation::GradientNorm(op) => gradient_norm::record(op, recorder),
+        Operation::OptimizerControl(op) => optimizer_control::record(op, recorder),
+        Operation::OptimizerStep(op) => optimizer_step::record(op, recorder),
     }
 }
 
 /// Every shader, for [`super::shader::all`].
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = vec![
-        adam::shader(),
         column_sums::shader(),
         elementwise::shader(),
         embedding_rows::shader(),
         embedding_rows_backward::shader(),
         fill::shader(),
         gather_rows::shader(),
+        gradient_norm::shader(),
         layer_norm_rows::shader(),
         layer_norm_rows_backward::shader(),
         loss_share::shader(),
@@ -103,8 +107,9 @@ pub(crate) fn shaders() -> Vec<Shader> {
         pool_rows::shader(),
         pool_rows_backward::shader(),
         softmax_cross_entropy::shader(),
+        optimizer_control::shader(),
+        optimizer_step::shader(),
         split_directions::shader(),
-        squared_norm::shader(),
         strided_copies::shader(),
         sum_partials::shader(),
     ];
