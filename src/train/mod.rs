@@ -4,6 +4,7 @@ mod groups;
 mod optimizer;
 mod optimizer_state;
 mod schedule;
+mod truncated;
 
 pub use groups::ParameterGroup;
 pub use optimizer::{
@@ -12,3 +13,4 @@ pub use optimizer::{
 };
 pub use optimizer_state::{OptimizerState, StepCounts, StepReport};
 pub use schedule::{Goal, Schedule, ScheduleShape, ScheduleState, WarmUp};
+pub use truncated::{CarriedState, Chunks};

@@ -5,3 +5,4 @@ mod initial;
 mod optimizers;
 mod schedules;
 mod support;
+mod truncated;
