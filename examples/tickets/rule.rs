@@ -1,50 +1,60 @@
-//! The rule that decides how probable an escalation is: a walk over the ticket's events in their order.
+//! The rule by which tickets escalate: what decides is the order of events, in a memory that fades.
+//!
+//! The walk knows two conditions. *Owed*: the customer spoke last and waits for an answer. *Raised*: the priority was raised
+//! and not lowered since (an early trigger; lowering it is the reversal). Some events put pressure on: a tick of the
+//! agreement's timer, a report of the customer's monitoring, a raised priority that is lowered again, and a gap of
+//! hours in which nothing happens. While an answer is owed each adds to the tension; else each takes as much from it, for it
+//! was borne well. Both are equally frequent, so how often something happened says next to nothing, and the last
+//! event little: it takes the order.
 
 use crate::event::Event;
 use crate::generator::Step;
 
-/// What of the tension is left one event later: half of it is gone after 23 events.
-const MEMORY: f64 = 0.97;
+/// What of the tension is left one event later: half of it is gone after 13 events.
+const MEMORY: f64 = 0.96;
 
-/// The tension beyond which nothing is added: people are as angry as they get.
+/// The tension at which it neither rises nor falls any more.
 const LARGEST: f64 = 6.0;
 
 /// Hours without an event from which on there is a gap.
 pub(crate) const GAP_HOURS: f64 = 8.0;
 
-/// Log-odds of an escalation of a ticket of the lowest priority without tension; chosen so that 3.2 % of all tickets escalate.
-const BASE: f64 = -6.0;
+/// Log-odds of an escalation of a ticket of the lowest priority without tension: 3.2 % of all tickets escalate.
+const BASE: f64 = -6.97;
 
 /// Log-odds for each unit of tension.
-const PER_TENSION: f64 = 1.1;
+const PER_TENSION: f64 = 1.2;
 
-/// Log-odds for each level of priority.
+/// Log-odds for each level of priority: what an aggregate does see.
 const PER_PRIORITY: f64 = 0.25;
 
 /// What the order of events comes to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tension {
-    /// The customer waits for an answer.
     owed: bool,
-    /// A raised priority stands that was not taken back.
     raised: bool,
     value: f64,
 }
 
 impl Tension {
-    /// Goes on to the next event.
-    pub(crate) fn follow(&mut self, step: &Step) {
-        let sign = |condition: bool| if condition { 1.0 } else { -1.0 };
-        let mut change = 0.0;
-        if f64::from(step.gap) >= GAP_HOURS {
-            change += sign(self.owed);
-        }
-        match step.event {
-            Event::SlaTick => change += sign(self.owed),
-            Event::Webhook => change += sign(self.raised),
-            Event::PriorityLowered if self.raised => change += 1.5 * sign(self.owed),
-            _ => {}
-        }
+    /// That of a whole ticket.
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let mut tension = Self::default();
+        steps.iter().for_each(|step| tension.follow(step));
+        tension
+    }
+
+    /// Goes on to the next event. Pressure counts by what was owed before it.
+    fn follow(&mut self, step: &Step) {
+        let is_pressure = match step.event {
+            Event::SlaTick | Event::Webhook => true,
+            Event::PriorityLowered => self.raised,
+            _ => false,
+        };
+        let is_gap = f64::from(step.gap) >= GAP_HOURS;
+        let pressure = f64::from(u8::from(is_pressure) + u8::from(is_gap));
+        let change = if self.owed { pressure } else { -pressure };
+        self.value = (MEMORY * self.value + change).clamp(-LARGEST, LARGEST);
         match step.event {
             Event::Opened | Event::CustomerMessage | Event::Reopened => self.owed = true,
             Event::AgentReply | Event::Waiting | Event::Resolved => self.owed = false,
@@ -52,11 +62,12 @@ impl Tension {
             Event::PriorityLowered => self.raised = false,
             _ => {}
         }
-        self.value = (MEMORY * self.value + change).clamp(-LARGEST, LARGEST);
     }
 
-    /// The log-odds of an escalation within the horizon.
-    pub(crate) fn log_odds(&self, priority: u8) -> f64 {
-        BASE + PER_TENSION * self.value + PER_PRIORITY * f64::from(priority)
+    /// The probability of an escalation within [`HORIZON_HOURS`](crate::generator::HORIZON_HOURS) of a ticket of this
+    /// priority.
+    pub(crate) fn probability(&self, priority: u8) -> f64 {
+        let log_odds = BASE + PER_TENSION * self.value + PER_PRIORITY * f64::from(priority);
+        1.0 / (1.0 + (-log_odds).exp())
     }
 }

@@ -3,7 +3,10 @@
 mod groups;
 mod optimizer;
 mod optimizer_state;
+mod progress;
 mod schedule;
+mod stopping;
+mod truncated;
 
 pub use groups::ParameterGroup;
 pub use optimizer::{
@@ -11,4 +14,7 @@ pub use optimizer::{
     OptimizerRule,
 };
 pub use optimizer_state::{OptimizerState, StepCounts, StepReport};
+pub use progress::Progress;
 pub use schedule::{Goal, Schedule, ScheduleShape, ScheduleState, WarmUp};
+pub use stopping::{EarlyStopping, Interrupt, Verdict};
+pub use truncated::{CarriedState, Chunks};

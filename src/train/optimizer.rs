@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::groups::{Groups, ParameterGroup};
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
-    BufferId, GradientNorm, OptimizerControl, OptimizerStep, Program, Region, Role, Section,
+    BufferId, Fill, GradientNorm, OptimizerControl, OptimizerStep, Program, Region, Role, Section,
     StepSettings, UpdateRule,
 };
 
@@ -422,6 +422,16 @@ impl Optimizer {
         };
         program.push(Section::Update, step);
         OptimizerBuffers { settings, control }
+    }
+
+    /// Pushes zeros for the gradients behind the step: for gradients that accumulate over several batches.
+    pub fn push_clearing(&self, program: &mut Program, regions: OptimizerRegions) {
+        let clear = Fill {
+            target: regions.gradients,
+            len: self.len,
+            value: 0.0,
+        };
+        program.push(Section::Update, clear);
     }
 
     /// What the device has to know before a step.
