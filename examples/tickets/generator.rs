@@ -30,12 +30,17 @@ pub(crate) const DAYS: f64 = 3.0 * 365.0;
 pub(crate) const HORIZON_HOURS: f64 = 4.0;
 /// The highest priority; the lowest is 0.
 pub(crate) const HIGHEST_PRIORITY: u8 = 3;
-/// Median over tickets of the mean gap between events.
-const GAP_HOURS: f64 = 2.5;
+/// Median over tickets of the mean hours between events of a day.
+const PACE_HOURS: f64 = 1.0;
+/// Most hours between events of a day.
+const DAY_HOURS: f64 = 6.0;
+/// Share of gaps that last a night or longer, and their hours.
+const NIGHTS: f64 = 0.08;
+const NIGHT_HOURS: std::ops::Range<f64> = 10.0..36.0;
 
 /// How often each type comes in an average ticket, in the order of [`Event::ALL`]; `reopened` takes turns with `resolved`.
 const SHARES: [f64; Event::ALL.len()] = [
-    0.0, 0.20, 0.20, 0.09, 0.05, 0.05, 0.04, 0.0, 0.07, 0.07, 0.13, 0.10,
+    0.0, 0.18, 0.18, 0.06, 0.04, 0.04, 0.04, 0.0, 0.06, 0.06, 0.20, 0.14,
 ];
 
 /// One event.
@@ -104,8 +109,9 @@ fn steps(random: &mut ChaCha8Rng) -> Vec<Step> {
     let length = lognormal(MEDIAN_LENGTH, sigma, random).round() as usize;
     let length = length.clamp(1, LONGEST);
     let shares = SHARES.map(|share| lognormal(share, 0.5, random));
-    let mean_gap = lognormal(GAP_HOURS, 0.7, random);
-    let mut priority = random.random_range(0..HIGHEST_PRIORITY);
+    let pace = lognormal(PACE_HOURS, 0.7, random);
+    // The lowest: whatever lowers it later takes back what raised it before.
+    let mut priority = 0;
     let mut steps = Vec::with_capacity(length);
     steps.push(Step {
         event: Event::Opened,
@@ -115,7 +121,7 @@ fn steps(random: &mut ChaCha8Rng) -> Vec<Step> {
     });
     let (mut hours, mut resolved) = (0.0, false);
     while steps.len() < length {
-        let gap = mean_gap * Distribution::<f64>::sample(&Exp1, random);
+        let gap = gap(pace, random);
         hours += gap;
         let event = possible(drawn(&shares, random), priority, resolved);
         match event {
@@ -133,6 +139,14 @@ fn steps(random: &mut ChaCha8Rng) -> Vec<Step> {
         });
     }
     steps
+}
+
+fn gap(pace: f64, random: &mut ChaCha8Rng) -> f64 {
+    if random.random_bool(NIGHTS) {
+        return random.random_range(NIGHT_HOURS);
+    }
+    let hours: f64 = Exp1.sample(random);
+    (pace * hours).min(DAY_HOURS)
 }
 
 /// What can happen instead of `event` where that cannot.

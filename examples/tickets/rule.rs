@@ -1,9 +1,8 @@
 //! The rule by which tickets escalate: what decides is the order of events, in a memory that fades.
 //!
-//! The walk knows two conditions. *Owed*: the customer spoke last and waits for an answer. *Raised*: the priority was raised
-//! and not lowered since (an early trigger; lowering it is the reversal). Some events put pressure on: a tick of the
-//! agreement's timer, a report of the customer's monitoring, a raised priority that is lowered again, and a gap of
-//! hours in which nothing happens. While an answer is owed each adds to the tension; else each takes as much from it, for it
+//! The walk knows whether an answer is *owed*: the customer spoke last, and nobody has replied, asked back or resolved since.
+//! Some events put pressure on: a tick of the agreement's timer, a report of the customer's monitoring, a priority that
+//! was raised (the trigger) and is lowered again (the reversal), and a gap of hours in which nothing happens. While an answer is owed each adds to the tension; else each takes as much from it, for it
 //! was borne well. Both are equally frequent, so how often something happened says next to nothing, and the last
 //! event little: it takes the order.
 
@@ -11,7 +10,7 @@ use crate::event::Event;
 use crate::generator::Step;
 
 /// What of the tension is left one event later: half of it is gone after 13 events.
-const MEMORY: f64 = 0.96;
+const MEMORY: f64 = 0.95;
 
 /// The tension at which it neither rises nor falls any more.
 const LARGEST: f64 = 6.0;
@@ -20,10 +19,10 @@ const LARGEST: f64 = 6.0;
 pub(crate) const GAP_HOURS: f64 = 8.0;
 
 /// Log-odds of an escalation of a ticket of the lowest priority without tension: 3.2 % of all tickets escalate.
-const BASE: f64 = -6.97;
+const BASE: f64 = -6.55;
 
 /// Log-odds for each unit of tension.
-const PER_TENSION: f64 = 1.2;
+const PER_TENSION: f64 = 1.0;
 
 /// Log-odds for each level of priority: what an aggregate does see.
 const PER_PRIORITY: f64 = 0.25;
@@ -32,7 +31,6 @@ const PER_PRIORITY: f64 = 0.25;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tension {
     owed: bool,
-    raised: bool,
     value: f64,
 }
 
@@ -46,11 +44,10 @@ impl Tension {
 
     /// Goes on to the next event. Pressure counts by what was owed before it.
     fn follow(&mut self, step: &Step) {
-        let is_pressure = match step.event {
-            Event::SlaTick | Event::Webhook => true,
-            Event::PriorityLowered => self.raised,
-            _ => false,
-        };
+        let is_pressure = matches!(
+            step.event,
+            Event::SlaTick | Event::Webhook | Event::PriorityLowered
+        );
         let is_gap = f64::from(step.gap) >= GAP_HOURS;
         let pressure = f64::from(u8::from(is_pressure) + u8::from(is_gap));
         let change = if self.owed { pressure } else { -pressure };
@@ -58,8 +55,6 @@ impl Tension {
         match step.event {
             Event::Opened | Event::CustomerMessage | Event::Reopened => self.owed = true,
             Event::AgentReply | Event::Waiting | Event::Resolved => self.owed = false,
-            Event::PriorityRaised => self.raised = true,
-            Event::PriorityLowered => self.raised = false,
             _ => {}
         }
     }
