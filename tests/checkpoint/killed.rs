@@ -1,7 +1,7 @@
 //! A process that is killed while it writes checkpoints.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use wgpu_rnn::checkpoint::Checkpoint;
@@ -12,9 +12,10 @@ use crate::example::full;
 const WRITER: &str = "WGPU_RNN_TEST_CHECKPOINT_WRITER";
 /// Enough that writing takes a while.
 const ELEMENTS: usize = 1 << 18;
-/// So many kills have to hit a write; most hit the work between writes.
-const CUT_OFF: u32 = 12;
+/// So many kills have to hit a write; others hit the work between writes.
+const CUT_OFF: u32 = 8;
 const MOST_ROUNDS: u32 = 1_000;
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Each element of the `step`-th checkpoint says which one it is of.
 fn numbered(step: u64) -> Checkpoint {
@@ -37,18 +38,29 @@ fn write_for_ever(path: &Path) -> ! {
     }
 }
 
-/// Whether the write of a checkpoint was cut off: its temporary file is left.
-fn remove_remains(folder: &Path) -> bool {
-    let mut any = false;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if name.ends_with(".tmp") {
-            std::fs::remove_file(entry.path()).unwrap();
-            any |= name.starts_with(".last.safetensors.");
-        }
+/// Temporary files of the checkpoint that is being written, or of one whose write was cut off.
+fn unfinished(folder: &Path) -> Vec<PathBuf> {
+    let is_temporary = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with(".last.safetensors.") && name.ends_with(".tmp")
+    };
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(is_temporary).collect()
+}
+
+/// Waits for something that `writer` does.
+fn wait_for(writer: &mut Child, what: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !what() {
+        assert!(began.elapsed() < PATIENCE, "nothing is written");
+        assert_eq!(
+            writer.try_wait().unwrap(),
+            None,
+            "the writer ended by itself"
+        );
+        std::thread::sleep(Duration::from_micros(50));
     }
-    any
 }
 
 #[test]
@@ -77,27 +89,22 @@ fn leaves_a_whole_checkpoint() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        // It has begun to write; then at another moment in each round.
-        let began = Instant::now();
+        // It has replaced the checkpoint at least once; then at another moment in each round, every other time within a
+        // write.
         let changed = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
         let before = changed(&path);
-        while changed(&path) == before {
-            assert!(
-                began.elapsed() < Duration::from_secs(60),
-                "nothing is written"
-            );
-            assert_eq!(
-                writer.try_wait().unwrap(),
-                None,
-                "the writer ended by itself"
-            );
-            std::thread::sleep(Duration::from_millis(1));
+        wait_for(&mut writer, || changed(&path) != before);
+        if round % 2 == 0 {
+            wait_for(&mut writer, || !unfinished(folder.path()).is_empty());
         }
-        std::thread::sleep(Duration::from_micros(u64::from(round) * 379 % 15_000));
+        std::thread::sleep(Duration::from_micros(u64::from(round) * 379 % 3_000));
         // On Unix this is SIGKILL: no handler runs, nothing is cleaned up.
         writer.kill().unwrap();
         writer.wait().unwrap();
-        cut_off += u32::from(remove_remains(folder.path()));
+        for path in unfinished(folder.path()) {
+            std::fs::remove_file(path).unwrap();
+            cut_off += 1;
+        }
 
         let read = Checkpoint::load(&path).unwrap();
         assert!(
