@@ -70,6 +70,21 @@ pub enum Error {
         /// What came.
         got: String,
     },
+    /// A file could not be read or written.
+    #[error("`{}`: cannot {doing}: {detail}", path.display())]
+    File {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// The system's kind of error.
+        kind: std::io::ErrorKind,
+        /// The system's words.
+        detail: String,
+    },
+    /// A checkpoint could not be understood, or belongs to something else.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
     /// A weight file could not be understood.
     #[error("weight file: {0}")]
     Format(String),
@@ -115,6 +130,19 @@ impl Error {
             what: what.into(),
             expected: expected.to_string(),
             got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn file(
+        path: &std::path::Path,
+        doing: &'static str,
+        error: &std::io::Error,
+    ) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            doing,
+            kind: error.kind(),
+            detail: error.to_string(),
         }
     }
 

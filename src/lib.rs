@@ -47,6 +47,7 @@
 //! | [`nn`], [`train`] | what stands around it: a linear head; optimizers, schedules, long sequences in chunks |
 //! | [`data`] | what goes in: batches by length, samplers, temporal splits, scalers, vocabularies, drift |
 //! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
+//! | [`checkpoint`] | one file with everything a trained model needs, written atomically, and its model card |
 //! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |
 //! | [`reference`](mod@reference) | the oracle: plain loops, backward from dual numbers |
@@ -63,11 +64,13 @@
 
 pub mod batch;
 pub mod cell;
+pub mod checkpoint;
 pub mod config;
 pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+mod fingerprint;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod initial;

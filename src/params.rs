@@ -424,7 +424,7 @@ fn names(layout: &ParameterLayout) -> String {
 }
 
 /// The first names of a list, for an error's text.
-fn listed(names: &[&str]) -> String {
+pub(crate) fn listed(names: &[&str]) -> String {
     const MOST: usize = 20;
     match names.len() {
         0 => "none".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 
 /// The names that the training part has, numbered; every other name is the unknown one, number 0.
 ///
@@ -184,14 +185,12 @@ impl Vocabulary {
 
     /// 16 hexadecimal digits that tell vocabularies apart: FNV-1a over the names in order, each after its length.
     pub fn fingerprint(&self) -> String {
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut fingerprint = Fingerprint::default();
         for name in &self.names {
-            let length = (name.len() as u64).to_le_bytes();
-            for byte in length.into_iter().chain(name.bytes()) {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
+            fingerprint.add(&(name.len() as u64).to_le_bytes());
+            fingerprint.add(name.as_bytes());
         }
-        format!("{hash:016x}")
+        fingerprint.to_string()
     }
 
     /// Refuses a vocabulary with other names or numbers, such as another checkpoint's.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// Percentiles of measured times by nearest rank: the least measured time that the share does not exceed. Each is a time
@@ -17,7 +19,8 @@ use crate::error::{Error, Result};
 /// assert_eq!(latency.max, Duration::from_millis(200));
 /// # Ok::<(), wgpu_rnn::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Latency {
     /// Number of times.
     pub count: usize,
