@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wgpu_rnn::data::{Crossing, Scaler, Scaling, Split, TimeCuts, Vocabulary, Window};
 use wgpu_rnn::{Packing, Result};
 
+use crate::event::Event;
 use crate::generator::{DAYS, HORIZON_HOURS, Step, Ticket};
 
 /// Days at the end that are held out.
@@ -25,8 +26,10 @@ pub(crate) struct Dataset {
 }
 
 /// From events to records.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Encoder {
+    /// What types of events are called in the stream.
+    pub(crate) names: fn(Event) -> &'static str,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) scaler: Scaler,
 }
@@ -90,6 +93,7 @@ impl Encoder {
             .collect();
         let rows = rows.iter().map(Vec::as_slice);
         Ok(Self {
+            names: Event::name,
             scaler: Scaler::fit(Scaling::Standard, FEATURES, rows)?,
             vocabulary,
         })
@@ -120,10 +124,14 @@ impl Encoder {
         let (features, _) = scaled.as_chunks::<FEATURES>();
         let steps = ticket.steps.iter().zip(features);
         let records = steps.map(|(step, &[hours, gap, priority])| {
-            let number = self.vocabulary.encode(step.event.name());
-            [number as f32, hours, gap, priority]
+            [self.number(step.event) as f32, hours, gap, priority]
         });
         Ok(records.collect())
+    }
+
+    /// An event's number in the vocabulary.
+    pub(crate) fn number(&self, event: Event) -> u32 {
+        self.vocabulary.encode((self.names)(event))
     }
 }
 
@@ -139,5 +147,7 @@ pub(crate) fn features(step: &Step) -> [f32; FEATURES] {
 /// 1 for those that escalated, else 0.
 pub(crate) fn labels(tickets: &[&Ticket]) -> Vec<f32> {
     let labels = tickets.iter().map(|ticket| ticket.escalated);
-    labels.map(|escalated| f32::from(u8::from(escalated))).collect()
+    labels
+        .map(|escalated| f32::from(u8::from(escalated)))
+        .collect()
 }

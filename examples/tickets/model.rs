@@ -14,10 +14,11 @@ use wgpu_rnn::ops::{
 use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
 use wgpu_rnn::train::{Optimizer, OptimizerRegions};
 use wgpu_rnn::{
-    Device, DeviceBuffer, Direction, Initial, Mode, ParameterLayout, Parameters, Plan, Result, RnnConfig,
+    Device, DeviceBuffer, Direction, Initial, Mode, ParameterLayout, Parameters, Plan, Result,
+    RnnConfig,
 };
 
-use crate::dataset::{Batch, FEATURES};
+use crate::dataset::{Batch, FEATURES, RECORD};
 
 /// What enters the recurrent network at a step: an event's embedding and its features.
 const INPUTS: usize = 64;
@@ -128,6 +129,20 @@ impl Model {
         Ok(parameters)
     }
 
+    /// Elements of an event's embedding.
+    pub(crate) fn embedding_width(&self) -> usize {
+        INPUTS - FEATURES
+    }
+
+    /// What enters the recurrent network for a record: the reference's embedding.
+    pub(crate) fn row(&self, parameters: &[f64], record: &[f32; RECORD]) -> Vec<f64> {
+        let width = self.embedding_width();
+        let entry = record[0] as usize * width;
+        let features = record[1..].iter().map(|&feature| f64::from(feature));
+        let embedding = parameters[entry..entry + width].iter().copied();
+        embedding.chain(features).collect()
+    }
+
     /// The probability of a logit. Training weighs escalations, which multiplies their odds; this divides them again.
     pub(crate) fn probability(&self, logit: f32) -> f32 {
         1.0 / (1.0 + (self.positive_weight.ln() - logit).exp())
@@ -236,7 +251,8 @@ impl Model {
         )?;
         let records = program.buffer("records", batch.records.len(), Role::Input);
         let embedded = (records.into(), network.x.into());
-        self.embedding.forward(program, tokens, parameters, embedded);
+        self.embedding
+            .forward(program, tokens, parameters, embedded);
         network.forward(program)?;
         let states = LastStates::new(&network);
         let summary = program.buffer("summary", sequences * states.width(), Role::Activation);
@@ -341,10 +357,5 @@ impl Forecaster {
         let read = &mut [(self.logits, logits.as_mut_slice())];
         self.plan.run_and_read(&[Section::Forward], read)?;
         Ok(logits)
-    }
-
-    /// Bytes on the device, parameters left out.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.plan.bytes()
     }
 }

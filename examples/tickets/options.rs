@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::generator::LONGEST;
 use crate::train::TrainingOptions;
 
 /// Learns to foresee which support tickets escalate within the next 4 hours, from streams of events that are made up, and
@@ -11,10 +12,10 @@ use crate::train::TrainingOptions;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "tickets")]
 pub(crate) struct Options {
-    /// Less of everything, for a laptop: 30,000 tickets and 64 units a direction
+    /// Less of everything, for a laptop: 100,000 tickets, 64 units a direction, 4 epochs
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Tickets to make up; 240,000, with --quick 30,000
+    /// Tickets to make up; 240,000, with --quick 40,000
     #[arg(long)]
     pub(crate) tickets: Option<usize>,
     /// Where to train
@@ -23,20 +24,20 @@ pub(crate) struct Options {
     /// Units of a layer in each direction; 128, with --quick 64
     #[arg(long)]
     pub(crate) hidden: Option<usize>,
-    /// Passes over the training part at most; 6, with --quick 10
+    /// Passes over the training part at most; 6, with --quick 4
     #[arg(long)]
     pub(crate) epochs: Option<u64>,
     /// Epochs without a better validation AUC after which training stops
     #[arg(long, default_value_t = 3)]
     pub(crate) patience: u64,
     /// Adam's largest step size; it rises at first and then falls along a half cosine
-    #[arg(long, default_value_t = 0.004)]
+    #[arg(long, default_value_t = 0.005)]
     pub(crate) learning_rate: f64,
     /// Events of a batch at most
     #[arg(long, default_value_t = 4096)]
     pub(crate) token_budget: usize,
     /// Dropout between the layers and before the head
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.2)]
     pub(crate) dropout: f32,
     /// Weight of tickets that escalated
     #[arg(long, default_value_t = 3.0)]
@@ -67,13 +68,47 @@ pub(crate) enum DeviceChoice {
 }
 
 impl Options {
+    /// The options, with everything refused that a later step could not use.
+    pub(crate) fn checked() -> Result<Self, String> {
+        let options = Self::parse();
+        for (name, value) in [
+            ("--tickets", options.tickets()),
+            ("--hidden", options.hidden()),
+            ("--epochs", options.training().epochs as usize),
+            ("--token-budget", options.token_budget),
+        ] {
+            if value == 0 {
+                return Err(format!("{name} must be greater than zero"));
+            }
+        }
+        if !(options.positive_weight > 0.0 && options.positive_weight.is_finite()) {
+            return Err("--positive-weight must be greater than zero".to_owned());
+        }
+        if options.token_budget < LONGEST {
+            return Err(format!(
+                "--token-budget must be at least {LONGEST}, the events of the longest ticket"
+            ));
+        }
+        Ok(options)
+    }
+
+    /// The checkpoint after the last epoch or at an interrupt.
+    pub(crate) fn last(&self) -> PathBuf {
+        self.out.join("last.safetensors")
+    }
+
+    /// The checkpoint of the best epoch.
+    pub(crate) fn best(&self) -> PathBuf {
+        self.out.join("best.safetensors")
+    }
+
     fn either<T>(&self, quick: T, full: T) -> T {
         if self.quick { quick } else { full }
     }
 
     /// Tickets to make up.
     pub(crate) fn tickets(&self) -> usize {
-        self.tickets.unwrap_or(self.either(30_000, 240_000))
+        self.tickets.unwrap_or(self.either(100_000, 240_000))
     }
 
     /// Units of a layer in each direction.
@@ -84,7 +119,7 @@ impl Options {
     /// What training is to do.
     pub(crate) fn training(&self) -> TrainingOptions {
         TrainingOptions {
-            epochs: self.epochs.unwrap_or(self.either(10, 6)),
+            epochs: self.epochs.unwrap_or(self.either(4, 6)),
             patience: self.patience,
             learning_rate: self.learning_rate,
             token_budget: self.token_budget,

@@ -19,10 +19,10 @@ const LARGEST: f64 = 6.0;
 pub(crate) const GAP_HOURS: f64 = 8.0;
 
 /// Log-odds of an escalation of a ticket of the lowest priority without tension: 3.2 % of all tickets escalate.
-const BASE: f64 = -6.55;
+const BASE: f64 = -8.35;
 
 /// Log-odds for each unit of tension.
-const PER_TENSION: f64 = 1.0;
+const PER_TENSION: f64 = 1.4;
 
 /// Log-odds for each level of priority: what an aggregate does see.
 const PER_PRIORITY: f64 = 0.25;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::BinaryScores;
 use wgpu_rnn::train::{
-    Clipping, EarlyStopping, Goal, Interrupt, Optimizer, OptimizerOptions, Schedule,
-    ScheduleShape, Verdict, WarmUp,
+    Clipping, EarlyStopping, Goal, Interrupt, Optimizer, OptimizerOptions, Schedule, ScheduleShape,
+    Verdict, WarmUp,
 };
 use wgpu_rnn::{Device, Error, Result};
 
@@ -73,7 +73,7 @@ pub(crate) struct Training<'a> {
     pub(crate) device: &'a dyn Device,
     pub(crate) model: &'a Model,
     data: &'a Dataset,
-    options: TrainingOptions,
+    pub(crate) options: TrainingOptions,
     pub(crate) weights: Weights,
     pub(crate) optimizer: Optimizer,
     pub(crate) schedule: Schedule,
@@ -139,10 +139,7 @@ impl<'a> Training<'a> {
     }
 
     /// Trains on. `save` is called after each epoch, with whether it was the best one so far, and on an interrupt.
-    pub(crate) fn run(
-        &mut self,
-        mut save: impl FnMut(&Self, bool) -> Result<()>,
-    ) -> Result<End> {
+    pub(crate) fn run(&mut self, mut save: impl FnMut(&Self, bool) -> Result<()>) -> Result<End> {
         let training = self.data.part(self.data.split.training());
         let mut progress = Progress::new(self.batches.epoch(0).len() as u64 * self.options.epochs);
         while self.standing.epoch < self.options.epochs && !self.stopping.stops() {
@@ -161,7 +158,11 @@ impl<'a> Training<'a> {
             }
             self.pause(start)?;
             let best = self.end_epoch(batches.len())?;
-            progress.epoch(self.standing.epoch, self.options.epochs, &self.standing.epochs);
+            progress.epoch(
+                self.standing.epoch,
+                self.options.epochs,
+                &self.standing.epochs,
+            );
             save(self, best)?;
         }
         progress.finish();

@@ -5,12 +5,25 @@ use std::error::Error;
 use perpetual::objective::Objective;
 use perpetual::{Matrix, PerpetualBooster};
 
+use wgpu_rnn::metrics::BinaryScores;
+
+use crate::dataset::labels;
 use crate::event::Event;
 use crate::generator::Ticket;
 use crate::rule::GAP_HOURS;
 
 /// How many last events the trees see one by one.
 const LAST_EVENTS: usize = 3;
+
+/// Budgets that are tried, the library's one setting; the best on the validation part counts, for its own stopping
+/// rule ends very differently from one to the other.
+const BUDGETS: [f32; 2] = [0.5, 1.0];
+
+/// Rounds without progress that it bears.
+const PATIENCE: usize = 10;
+
+/// Seconds that a budget may take.
+const SECONDS: f32 = 60.0;
 
 /// The trees' forecasts.
 #[derive(Debug)]
@@ -21,28 +34,41 @@ pub(crate) struct Trees {
     pub(crate) features: usize,
 }
 
-/// Trains on one part and forecasts another.
+/// Trains on the training part, chooses by the validation part, and forecasts `tickets`.
 pub(crate) fn forecast(
-    training: &[&Ticket],
+    [training, validation]: [&[&Ticket]; 2],
     tickets: &[&Ticket],
     seed: u64,
 ) -> Result<Trees, Box<dyn Error>> {
     let (x, features) = columns(training);
-    let labels = training.iter().map(|ticket| ticket.escalated);
-    let y: Vec<f64> = labels.map(|label| f64::from(u8::from(label))).collect();
-    let mut booster = PerpetualBooster::default()
-        .set_objective(Objective::LogLoss)
-        .set_budget(std::env::var("BUDGET").map_or(1.0, |b| b.parse().unwrap()))
-        .set_stopping_rounds(std::env::var("STOP").ok().map(|b| b.parse().unwrap()))
-        .set_seed(seed);
-    booster.fit(&Matrix::new(&x, training.len(), features), &y, None, None)?;
-    let (x, _) = columns(tickets);
-    let scores = booster.predict(&Matrix::new(&x, tickets.len(), features), true);
+    let y: Vec<f64> = labels(training).into_iter().map(f64::from).collect();
+    let mut best: Option<(f64, PerpetualBooster)> = None;
+    for budget in BUDGETS {
+        let mut booster = PerpetualBooster::default()
+            .set_objective(Objective::LogLoss)
+            .set_budget(budget)
+            .set_stopping_rounds(Some(PATIENCE))
+            .set_timeout(Some(SECONDS))
+            .set_seed(seed);
+        booster.fit(&Matrix::new(&x, training.len(), features), &y, None, None)?;
+        let scores = predict(&booster, validation);
+        let auc = BinaryScores::new(&labels(validation), &scores)?.auc()?;
+        if best.as_ref().is_none_or(|(best, _)| auc > *best) {
+            best = Some((auc, booster));
+        }
+    }
+    let (_, booster) = best.ok_or("no budget was tried")?;
     Ok(Trees {
-        scores: scores.into_iter().map(|score| score as f32).collect(),
+        scores: predict(&booster, tickets),
         trees: booster.get_prediction_trees().len(),
         features,
     })
+}
+
+fn predict(booster: &PerpetualBooster, tickets: &[&Ticket]) -> Vec<f32> {
+    let (x, features) = columns(tickets);
+    let scores = booster.predict(&Matrix::new(&x, tickets.len(), features), true);
+    scores.into_iter().map(|score| score as f32).collect()
 }
 
 /// Aggregates of each ticket, column by column, and the number of columns.
