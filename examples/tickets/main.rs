@@ -4,6 +4,7 @@
 //! `cargo run --release --example tickets -- --quick` takes minutes on a laptop; `-- --help` lists the options.
 
 mod dataset;
+#[path = "../forecast/devices.rs"]
 mod devices;
 mod drift;
 mod event;
@@ -98,13 +99,16 @@ fn run() -> Result<(), Box<dyn Error>> {
 fn describe(data: &Dataset) {
     let mut lengths: Vec<usize> = data.tickets.iter().map(|t| t.steps.len()).collect();
     lengths.sort_unstable();
+    let percent = |sum: f64| 100.0 * sum / data.tickets.len() as f64;
     let escalated = data.tickets.iter().filter(|t| t.escalated).count();
+    let expected: f64 = data.tickets.iter().map(|t| t.probability).sum();
     println!(
-        "data    {} made-up tickets, median {} events, 95th percentile {}; {:.2} % escalated",
+        "data    {} made-up tickets, median {} events, 95th percentile {}; {:.2} % escalated ({:.2} % expected)",
         lengths.len(),
         lengths[lengths.len() / 2],
         lengths[lengths.len() * 95 / 100],
-        100.0 * escalated as f64 / lengths.len() as f64
+        percent(escalated as f64),
+        percent(expected),
     );
     println!("split   {}", data.split.hold_out_report());
 }
