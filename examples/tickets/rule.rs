@@ -19,7 +19,7 @@ const LARGEST: f64 = 6.0;
 pub(crate) const GAP_HOURS: f64 = 8.0;
 
 /// Log-odds of an escalation of a ticket of the lowest priority without tension: 3.2 % of all tickets escalate.
-const BASE: f64 = -8.4;
+const BASE: f64 = -8.425;
 
 /// Log-odds for each unit of tension.
 const PER_TENSION: f64 = 1.4;
