@@ -43,7 +43,7 @@
 //! | [`packed`] | the same weights as the kernels want them |
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
 //! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
-//! | [`nn`], [`train`] | what stands around it: a linear head, Adam |
+//! | [`nn`], [`train`] | what stands around it: embeddings, pooling, dropout, layer norm, a linear head; Adam |
 //! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |
 //! | [`reference`](mod@reference) | the oracle: plain loops, backward from dual numbers |
