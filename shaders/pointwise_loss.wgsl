@@ -54,8 +54,8 @@ fn loss_of(x: f32, y: f32) -> vec2<f32> {
             );
         }
         default: {
-            // Beyond 100 the exponential is 0 in f32.
-            let e = exp(-min(abs(x), 100.0));
+            // Beyond 100 the exponential is 0 in f32. A minimum may take a NaN for larger; it has to be seen.
+            let e = select(exp(-min(abs(x), 100.0)), x, is_nan(x));
             let rest = log_one_plus(e);
             let sigmoids = vec2<f32>(e, 1.0) / (1.0 + e);
             let high = select(sigmoids.x, sigmoids.y, x >= 0.0);

@@ -44,7 +44,7 @@
 //! | [`packed`] | the same weights as the kernels want them |
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
 //! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
-//! | [`nn`], [`train`] | what stands around it: a linear head; optimizers, schedules, long sequences in chunks |
+//! | [`nn`], [`train`] | what stands around it: embeddings, pooling, dropout, a linear head; optimizers, schedules, long sequences in chunks |
 //! | [`data`] | what goes in: batches by length, samplers, temporal splits, scalers, vocabularies, drift |
 //! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
 //! | [`checkpoint`] | one file with everything a trained model needs, written atomically, and its model card |

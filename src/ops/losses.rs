@@ -95,7 +95,11 @@ pub fn check_targets(
 /// Whether an element belongs to a masked row.
 fn masks(elements: usize, weights: Option<&[f32]>) -> Result<impl Fn(usize) -> bool> {
     let rows = weights.map_or(1, <[f32]>::len);
-    if !elements.checked_rem(rows).is_none_or(|rest| rest == 0) || (rows == 0 && elements > 0) {
+    let fits = match rows {
+        0 => elements == 0,
+        _ => elements.is_multiple_of(rows),
+    };
+    if !fits {
         return Err(Error::shape(
             "weights",
             format!("one for each row of {elements} targets"),

@@ -26,6 +26,7 @@ pub(crate) fn shader() -> Shader {
     Shader::new(
         "pointwise_loss",
         &[
+            lib::NUMBER,
             lib::REDUCE,
             include_str!("../../../shaders/pointwise_loss.wgsl"),
         ],
