@@ -1,9 +1,12 @@
 //! What network: the cell, its variants, sizes, layers and direction, checked when built.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result, checked_product};
 
 /// The recurrent cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cell {
     /// `h' = act(W x + U h + b)` (Elman 1990).
@@ -15,7 +18,8 @@ pub enum Cell {
 }
 
 /// Where the GRU's reset gate acts. The two forms are different functions: weights do not convert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GruReset {
     /// `n = tanh(W x + b_x + r * (U h + b_h))`: PyTorch, cuDNN, Keras (`reset_after=True`).
     #[default]
@@ -25,7 +29,8 @@ pub enum GruReset {
 }
 
 /// Which state the GRU's update gate `z` lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GruUpdate {
     /// `h' = z * h + (1 - z) * n`: PyTorch, ONNX, Keras.
     #[default]
@@ -35,7 +40,8 @@ pub enum GruUpdate {
 }
 
 /// Which cell state the LSTM's output gate sees through its peephole; `i` and `f` always see the old one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Peephole {
     /// The new cell state: Gers et al. 2002, ONNX, TensorFlow Lite.
     New,
@@ -44,7 +50,8 @@ pub enum Peephole {
 }
 
 /// Coupled input and forget gates (Greff et al. 2017). The unused gate's weights are ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Coupled {
     /// `f = 1 - i`: ONNX Runtime's `input_forget`.
     ForgetFromInput,
@@ -53,7 +60,8 @@ pub enum Coupled {
 }
 
 /// The LSTM's output projection (Sak et al. 2014): the hidden state has `size` units, the cell state `hidden`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Projection {
     /// Width of the projected hidden state.
     pub size: usize,
@@ -62,7 +70,8 @@ pub struct Projection {
 }
 
 /// Layer normalisation inside the cell.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LayerNorm {
     /// Which published form.
     pub kind: LayerNormKind,
@@ -71,7 +80,8 @@ pub struct LayerNorm {
 }
 
 /// The published forms of layer normalisation inside a recurrent cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LayerNormKind {
     /// `W x` and `U h` are normalised separately, each over all gates, scaled, then added to the bias; the LSTM
     /// also normalises `c` before its output activation (Ba et al. 2016, as the haste library has it).
@@ -83,7 +93,8 @@ pub enum LayerNormKind {
 
 /// Zoneout (Krueger et al. 2017): with this probability a unit keeps its old value. In evaluation the expectation
 /// is used: `p * old + (1 - p) * new`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Zoneout {
     /// Probability for the hidden state.
     pub hidden: f32,
@@ -92,7 +103,8 @@ pub struct Zoneout {
 }
 
 /// Dropout; all of it is off in evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dropout {
     /// Between layers, a new mask for every timestep, as in PyTorch: not after the last layer.
     pub between: f32,
@@ -103,7 +115,8 @@ pub struct Dropout {
 }
 
 /// Bias vectors of each gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Bias {
     /// None.
     None,
@@ -115,7 +128,8 @@ pub enum Bias {
 }
 
 /// In which direction(s) of time a layer runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// From the first step to the last.
     #[default]
@@ -144,7 +158,8 @@ impl Direction {
 }
 
 /// A pointwise activation, with ONNX's meaning of `alpha` and `beta`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Activation {
     /// `1 / (1 + exp(-x))`
@@ -218,7 +233,8 @@ impl Activation {
 }
 
 /// The activations of one direction.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Activations {
     /// Of the gates (`i f o`, `r z`); not used by the Elman cell.
     pub gate: Activation,
@@ -239,7 +255,8 @@ impl Default for Activations {
 }
 
 /// Bounds inside the cell; the derivative passes where the value is within the bound, the bound itself included.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Clip {
     /// Bounds every pre-activation to `[-c, c]` (ONNX `clip`).
     pub gates: Option<f32>,
@@ -252,7 +269,8 @@ pub struct Clip {
 }
 
 /// Everything that shapes one step of one layer; shared by all layers of a network.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CellSpec {
     /// Which cell.
     pub cell: Cell,
@@ -321,7 +339,8 @@ impl CellSpec {
 /// assert_eq!(config.output_size(), 256);
 /// # Ok::<(), wgpu_rnn::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct RnnConfig {
     input: usize,
     hidden: usize,
@@ -330,6 +349,36 @@ pub struct RnnConfig {
     residual: bool,
     dropout: Dropout,
     spec: CellSpec,
+}
+
+/// A configuration as a file has it: it goes through the builder's checks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    input: usize,
+    hidden: usize,
+    layers: usize,
+    direction: Direction,
+    residual: bool,
+    dropout: Dropout,
+    spec: CellSpec,
+}
+
+impl TryFrom<Unchecked> for RnnConfig {
+    type Error = Error;
+
+    fn try_from(unchecked: Unchecked) -> Result<Self> {
+        RnnConfigBuilder(Self {
+            input: unchecked.input,
+            hidden: unchecked.hidden,
+            layers: unchecked.layers,
+            direction: unchecked.direction,
+            residual: unchecked.residual,
+            dropout: unchecked.dropout,
+            spec: unchecked.spec,
+        })
+        .build()
+    }
 }
 
 impl RnnConfig {

@@ -59,12 +59,47 @@ pub enum Error {
     /// The device refused a call; this is a defect of this crate or of the driver.
     #[error("the GPU device reported: {0}")]
     Device(String),
+    /// Values cannot be what they are given as: a score that is not a number, a label outside its range, windows that
+    /// overlap.
+    #[error("{what}: expected {expected}, got {got}")]
+    Data {
+        /// The values, and where the first bad one is.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A file could not be read or written.
+    #[error("`{}`: cannot {doing}: {detail}", path.display())]
+    File {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// The system's kind of error.
+        kind: std::io::ErrorKind,
+        /// The system's words.
+        detail: String,
+    },
+    /// A checkpoint could not be understood, or belongs to something else.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
     /// A weight file could not be understood.
     #[error("weight file: {0}")]
     Format(String),
     /// A call came out of order, such as `backward` before `forward`.
     #[error("{0}")]
     State(&'static str),
+    /// A gradient was infinite or NaN, and the optimizer was told to halt then.
+    #[error(
+        "a gradient was infinite or NaN at step {step}; nothing was changed from there on. Lower the learning rate, clip the \
+         gradients, or let such steps be skipped"
+    )]
+    NonFinite {
+        /// The step that would have been taken, from 1.
+        step: u64,
+    },
     /// A buffer of another device was passed to this one.
     #[error("buffer `{0}` belongs to another device")]
     ForeignBuffer(String),
@@ -83,6 +118,31 @@ impl Error {
             what: what.into(),
             expected: expected.to_string(),
             got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn data(
+        what: impl Into<String>,
+        expected: impl ToString,
+        got: impl ToString,
+    ) -> Self {
+        Self::Data {
+            what: what.into(),
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn file(
+        path: &std::path::Path,
+        doing: &'static str,
+        error: &std::io::Error,
+    ) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            doing,
+            kind: error.kind(),
+            detail: error.to_string(),
         }
     }
 
@@ -124,4 +184,16 @@ pub(crate) fn zeros(label: &str, len: usize) -> Result<Vec<f32>> {
     let mut values = with_room(label, len)?;
     values.resize(len, 0.0);
     Ok(values)
+}
+
+/// Refuses a value that is not finite, by its place.
+pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::data(
+            format!("{what} {index}"),
+            "a finite number",
+            values[index],
+        )),
+        None => Ok(()),
+    }
 }

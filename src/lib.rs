@@ -40,10 +40,14 @@
 //! | [`config`] | what network: cell, variants, sizes, layers, direction; checked when built |
 //! | [`batch`] | sequences to packed rows and back |
 //! | [`params`] | weights and gradients: PyTorch's names and layout in one flat buffer |
+//! | [`initial`] | how weights begin |
 //! | [`packed`] | the same weights as the kernels want them |
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
 //! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
-//! | [`nn`], [`train`] | what stands around it: a linear head, Adam |
+//! | [`nn`], [`train`] | what stands around it: embeddings, pooling, dropout, a linear head; optimizers, schedules, long sequences in chunks |
+//! | [`data`] | what goes in: batches by length, samplers, temporal splits, scalers, vocabularies, drift |
+//! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
+//! | [`checkpoint`] | one file with everything a trained model needs, written atomically, and its model card |
 //! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |
 //! | [`reference`](mod@reference) | the oracle: plain loops, backward from dual numbers |
@@ -60,12 +64,17 @@
 
 pub mod batch;
 pub mod cell;
+pub mod checkpoint;
 pub mod config;
 pub mod cpu;
+pub mod data;
 pub mod device;
 pub mod error;
+mod fingerprint;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod initial;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod packed;
@@ -84,6 +93,7 @@ pub use config::{
 };
 pub use device::{Device, DeviceBuffer, Plan, Span};
 pub use error::{Error, Result};
+pub use initial::{Initial, WeightInitial};
 pub use ops::Mode;
 pub use params::{ParameterEntry, ParameterKind, ParameterLayout, Parameters};
 pub use rnn::{GradientMode, Network, NetworkOptions, Rnn};

@@ -5,6 +5,7 @@
 //! tensors that PyTorch does not have are named in the same manner.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
@@ -191,6 +192,14 @@ impl ParameterLayout {
             own,
             theirs,
         ))
+    }
+
+    /// The places of the tensors for which `wanted` is true, in the flat buffer.
+    pub fn ranges(&self, wanted: impl Fn(&ParameterEntry) -> bool) -> Vec<Range<usize>> {
+        let entries = self.entries.iter().filter(|entry| wanted(entry));
+        entries
+            .map(|entry| entry.offset..entry.offset + entry.len())
+            .collect()
     }
 
     /// The tensor called `name`.
@@ -415,7 +424,7 @@ fn names(layout: &ParameterLayout) -> String {
 }
 
 /// The first names of a list, for an error's text.
-fn listed(names: &[&str]) -> String {
+pub(crate) fn listed(names: &[&str]) -> String {
     const MOST: usize = 20;
     match names.len() {
         0 => "none".to_owned(),

@@ -5,6 +5,12 @@
 #[path = "gpu_operations/support.rs"]
 mod support;
 
+#[path = "common/rounded.rs"]
+mod rounded;
+
+#[path = "common/optimizers.rs"]
+mod optimizers;
+
 #[path = "gpu_operations/copies.rs"]
 mod copies;
 #[path = "gpu_operations/device.rs"]
@@ -17,3 +23,5 @@ mod products;
 mod random;
 #[path = "gpu_operations/sums.rs"]
 mod sums;
+#[path = "gpu_operations/training.rs"]
+mod training;

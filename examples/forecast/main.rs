@@ -88,7 +88,7 @@ fn report(
     let weights = model.weights(device, &trained.parameters)?;
     let starts: Vec<usize> = series.starts(2).collect();
     let batch = train::FORECAST_BATCH.min(starts.len());
-    let mut forecaster = model.forecaster(device, &weights.parameters, batch)?;
+    let mut forecaster = model.forecaster(device, &weights, batch)?;
     let outputs = train::forecast(&mut forecaster, series, &starts)?;
     let forecasts: Vec<Vec<f64>> = starts
         .iter()

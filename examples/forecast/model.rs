@@ -8,7 +8,7 @@ use wgpu_rnn::ops::{
     BufferId, Elementwise, ElementwiseKind, MeanSquaredError, Program, Region, Role, Section,
 };
 use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
-use wgpu_rnn::train::AdamOptimizer;
+use wgpu_rnn::train::{Optimizer, OptimizerBuffers, OptimizerRegions};
 use wgpu_rnn::{
     Device, DeviceBuffer, Error, Mode, Packing, ParameterLayout, Parameters, Plan, Result,
     RnnConfig,
@@ -22,14 +22,6 @@ pub(crate) struct Model {
     pub(crate) window: usize,
     /// Parameters of the recurrent layers; the head's follow.
     pub(crate) rnn_len: usize,
-}
-
-/// What training changes, on a device.
-#[derive(Debug, Clone)]
-pub(crate) struct Weights {
-    pub(crate) parameters: DeviceBuffer,
-    gradients: DeviceBuffer,
-    moments: DeviceBuffer,
 }
 
 /// A plan that forecasts `batch` windows at once.
@@ -49,7 +41,7 @@ pub(crate) struct Trainer {
     x: BufferId,
     target: BufferId,
     loss_sum: BufferId,
-    optimizer: AdamOptimizer,
+    optimizer: OptimizerBuffers,
     pub(crate) batch: usize,
 }
 
@@ -75,14 +67,10 @@ impl Model {
         Ok(parameters)
     }
 
-    /// Buffers for parameters and what trains them.
-    pub(crate) fn weights(&self, device: &dyn Device, parameters: &[f32]) -> Result<Weights> {
-        let weights = Weights {
-            parameters: device.buffer("parameters", self.len())?,
-            gradients: device.buffer("gradients", self.len())?,
-            moments: device.buffer("moments", 2 * self.len())?,
-        };
-        device.write(&weights.parameters, 0, parameters)?;
+    /// A buffer with these parameters.
+    pub(crate) fn weights(&self, device: &dyn Device, parameters: &[f32]) -> Result<DeviceBuffer> {
+        let weights = device.buffer("parameters", self.len())?;
+        device.write(&weights, 0, parameters)?;
         Ok(weights)
     }
 
@@ -109,14 +97,14 @@ impl Model {
     pub(crate) fn trainer(
         &self,
         device: &dyn Device,
-        weights: &Weights,
+        (weights, optimizer): (&DeviceBuffer, &Optimizer),
         batch: usize,
     ) -> Result<Trainer> {
         let mut program = Program::new();
         let mut external = |label, len| program.buffer(label, len, Role::External);
         let parameters = external("parameters", self.len());
         let gradients = external("gradients", self.len());
-        let moments = external("moments", 2 * self.len());
+        let optimizer_state = external("optimizer state", optimizer.state_len());
         let options = NetworkOptions {
             mode: Mode::Training,
             gradients: Some(GradientMode::Save),
@@ -156,9 +144,12 @@ impl Model {
             .backward_input(&mut program, batch, head, of_state);
         network.backward(&mut program)?;
 
-        let regions = [parameters, gradients, moments].map(Region::from);
-        let optimizer =
-            AdamOptimizer::push(&mut program, self.len(), regions[0], regions[1], regions[2]);
+        let regions = OptimizerRegions {
+            parameters: parameters.into(),
+            gradients: gradients.into(),
+            state: optimizer_state.into(),
+        };
+        let buffers = optimizer.push(&mut program, regions);
         // The losses of an epoch add up on the device: one read an epoch instead of one a step.
         let loss_sum = program.buffer("loss sum", 1, Role::Output);
         let add = Elementwise {
@@ -170,15 +161,15 @@ impl Model {
         };
         program.push(Section::Update, add);
         let bound = [
-            (parameters, weights.parameters.clone()),
-            (gradients, weights.gradients.clone()),
-            (moments, weights.moments.clone()),
+            (parameters, weights.clone()),
+            (gradients, device.buffer("gradients", self.len())?),
+            (optimizer_state, optimizer.new_state(device)?),
         ];
         Ok(Trainer {
             x: network.x,
             target,
             loss_sum,
-            optimizer,
+            optimizer: buffers,
             batch,
             plan: device.load(program, &bound)?,
         })

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use wgpu_rnn::Device;
-use wgpu_rnn::train::{AdamOptions, AdamSteps};
+use wgpu_rnn::train::{Clipping, Optimizer, OptimizerOptions};
 
 use crate::data::Series;
 use crate::metrics::Scores;
@@ -40,32 +40,40 @@ pub(crate) fn train(
     options: &Options,
     device: &dyn Device,
 ) -> Result<Trained, Box<dyn Error>> {
+    let mut optimizer = Optimizer::new(
+        model.len(),
+        OptimizerOptions {
+            clipping: Some(Clipping::Norm(options.max_norm)),
+            ..OptimizerOptions::adam(options.learning_rate)
+        },
+    )?;
     let weights = model.weights(device, &model.initial(options.seed)?)?;
     let mut order: Vec<usize> = series.starts(0).collect();
-    let mut trainer = model.trainer(device, &weights, options.batch.min(order.len()))?;
+    let mut trainer = model.trainer(
+        device,
+        (&weights, &optimizer),
+        options.batch.min(order.len()),
+    )?;
     let validation: Vec<usize> = series.starts(1).collect();
     let batch = FORECAST_BATCH.min(validation.len());
-    let mut forecaster = model.forecaster(device, &weights.parameters, batch)?;
+    let mut forecaster = model.forecaster(device, &weights, batch)?;
 
-    let mut adam = AdamSteps::new(AdamOptions {
-        learning_rate: options.learning_rate,
-        max_norm: Some(options.max_norm),
-        ..AdamOptions::default()
-    })?;
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(options.seed);
     let per_epoch = order.len() / trainer.batch;
     let steps = (per_epoch * options.epochs) as f64;
     let progress = Progress::new(per_epoch * options.epochs);
     let mut best: Option<Trained> = None;
-    let mut seconds = 0.0;
+    let (mut seconds, mut step) = (0.0, 0);
     for epoch in 1..=options.epochs {
         order.shuffle(&mut random);
         let start = Instant::now();
         for windows in order.chunks_exact(trainer.batch) {
-            let share = adam.step() as f64 / steps;
-            adam.set_learning_rate(options.learning_rate * 0.5 * (1.0 + (PI * share).cos()))?;
+            let share = f64::from(step) / steps;
+            optimizer
+                .set_learning_rate(options.learning_rate * 0.5 * (1.0 + (PI * share).cos()))?;
             let batch = series.batch(windows);
-            trainer.step(&batch.x, &batch.target, &adam.next_settings())?;
+            trainer.step(&batch.x, &batch.target, &optimizer.settings())?;
+            step += 1;
             progress.step();
         }
         let loss = trainer.take_loss_sum()? / per_epoch as f32;
@@ -83,7 +91,7 @@ pub(crate) fn train(
             .is_none_or(|best| scores.rmse < best.validation.rmse)
         {
             best = Some(Trained {
-                parameters: device.read(&weights.parameters, 0..model.len())?,
+                parameters: device.read(&weights, 0..model.len())?,
                 validation: scores,
                 epoch,
                 windows_per_second: 0.0,

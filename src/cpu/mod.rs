@@ -11,6 +11,7 @@
 //! | `plan` | a loaded program: checked once, then run |
 //! | `access` | what an operation touches, checked when a program is loaded |
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
+//! | `number` | whole numbers in `f32`: ids and classes |
 //! | `parallel` | splitting rows over threads |
 //! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
 //! | `packed_gemm` | matrix products with weights |
@@ -22,33 +23,40 @@
 //! [`Operation`]: crate::ops::Operation
 
 mod access;
-mod adam;
 pub(crate) mod aligned;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
+mod embedding_rows;
+mod embedding_rows_backward;
 mod fill;
 mod gather_rows;
 mod gemm;
+mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod lstm_gates;
 mod matrix_product;
-mod mean_squared_error;
 mod memory;
 mod merge_directions;
+mod number;
+mod optimizer_control;
+mod optimizer_step;
 mod packed_gemm;
 mod panel_cache;
 mod panels;
 mod parallel;
 mod plain;
 mod plan;
+mod pointwise_loss;
+mod pool_rows;
+mod pool_rows_backward;
 mod recurrence;
 mod recurrent_backward;
 mod recurrent_backward_lstm;
 mod recurrent_forward;
 mod simd;
-mod squared_norm;
+mod softmax_cross_entropy;
 mod strided_copies;
 mod tile;
 

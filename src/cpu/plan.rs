@@ -94,9 +94,15 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::RecurrentForward(op) => vec![Box::new(op)],
         Operation::RecurrentBackward(op) => vec![Box::new(op)],
         Operation::LayerStep(op) => op.parts().iter().flat_map(implementations).collect(),
-        Operation::MeanSquaredError(op) => vec![Box::new(op)],
-        Operation::SquaredNorm(op) => vec![Box::new(op)],
-        Operation::Adam(op) => vec![Box::new(op)],
+        Operation::EmbeddingRows(op) => vec![Box::new(op)],
+        Operation::EmbeddingRowsBackward(op) => vec![Box::new(op)],
+        Operation::PoolRows(op) => vec![Box::new(op)],
+        Operation::PoolRowsBackward(op) => vec![Box::new(op)],
+        Operation::PointwiseLoss(op) => vec![Box::new(op)],
+        Operation::SoftmaxCrossEntropy(op) => vec![Box::new(op)],
+        Operation::GradientNorm(op) => vec![Box::new(op)],
+        Operation::OptimizerControl(op) => vec![Box::new(op)],
+        Operation::OptimizerStep(op) => vec![Box::new(op)],
     }
 }
 

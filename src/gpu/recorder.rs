@@ -293,6 +293,19 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// `len` words of the table from `offset` on.
+    pub(crate) fn words(&self, what: &str, offset: TableOffset, len: usize) -> Result<&[u32]> {
+        let words = &self.recording.words;
+        let end = offset.0.checked_add(len);
+        end.and_then(|end| words.get(offset.0..end)).ok_or_else(|| {
+            Error::shape(
+                format!("table of {what}"),
+                format!("{len} words from {} on", offset.0),
+                format!("a table of {} words", words.len()),
+            )
+        })
+    }
+
     /// Checks that `len` words of the table from `offset` on are there and below `bound`.
     pub(crate) fn check_table(
         &self,
@@ -301,18 +314,11 @@ impl<'a> Recorder<'a> {
         len: usize,
         bound: usize,
     ) -> Result<()> {
-        let words = offset
-            .0
-            .checked_add(len)
-            .and_then(|end| self.recording.words.get(offset.0..end))
-            .ok_or_else(|| {
-                Error::shape(
-                    format!("table of {what}"),
-                    format!("{len} words from {} on", offset.0),
-                    format!("a table of {} words", self.recording.words.len()),
-                )
-            })?;
-        match words.iter().find(|&&word| word as usize >= bound) {
+        match self
+            .words(what, offset, len)?
+            .iter()
+            .find(|&&word| word as usize >= bound)
+        {
             None => Ok(()),
             Some(word) => Err(Error::shape(
                 format!("table of {what}"),

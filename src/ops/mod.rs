@@ -9,6 +9,7 @@
 //! may read and write the same buffer, except where its documentation says so.
 
 mod directions;
+mod layers;
 mod losses;
 mod moves;
 mod norms;
@@ -19,10 +20,17 @@ mod random;
 mod recurrent;
 
 pub use directions::{MergeDirections, SplitDirections};
-pub use losses::MeanSquaredError;
+pub(crate) use layers::MOST_WHOLE;
+pub use layers::{
+    Columns, EmbeddingRows, EmbeddingRowsBackward, PoolKind, PoolRows, PoolRowsBackward,
+};
+pub use losses::{
+    MeanSquaredError, PointwiseLoss, PointwiseLossKind, SoftmaxCrossEntropy, check_targets,
+};
 pub use moves::{CopyJob, Elementwise, ElementwiseKind, Fill, GatherRows, StridedCopies};
 pub use norms::{LayerNormRows, LayerNormRowsBackward};
-pub use optimizers::{Adam, SquaredNorm};
+pub(crate) use optimizers::{COUNTER_CARRY, NORM_SCALE};
+pub use optimizers::{GradientNorm, OptimizerControl, OptimizerStep, StepSettings, UpdateRule};
 pub use products::{ColumnSums, Gemm, Matrix, RowMap};
 pub use program::{BufferId, BufferSpec, Program, Region, Role, SEED_WORDS, Section, TableOffset};
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
@@ -60,12 +68,24 @@ pub enum Operation {
     RecurrentBackward(RecurrentBackward),
     /// See [`LayerStep`].
     LayerStep(Box<LayerStep>),
-    /// See [`MeanSquaredError`].
-    MeanSquaredError(MeanSquaredError),
-    /// See [`SquaredNorm`].
-    SquaredNorm(SquaredNorm),
-    /// See [`Adam`].
-    Adam(Adam),
+    /// See [`EmbeddingRows`].
+    EmbeddingRows(EmbeddingRows),
+    /// See [`EmbeddingRowsBackward`].
+    EmbeddingRowsBackward(EmbeddingRowsBackward),
+    /// See [`PoolRows`].
+    PoolRows(PoolRows),
+    /// See [`PoolRowsBackward`].
+    PoolRowsBackward(PoolRowsBackward),
+    /// See [`PointwiseLoss`].
+    PointwiseLoss(PointwiseLoss),
+    /// See [`SoftmaxCrossEntropy`].
+    SoftmaxCrossEntropy(SoftmaxCrossEntropy),
+    /// See [`GradientNorm`].
+    GradientNorm(GradientNorm),
+    /// See [`OptimizerControl`].
+    OptimizerControl(OptimizerControl),
+    /// See [`OptimizerStep`].
+    OptimizerStep(OptimizerStep),
 }
 
 impl Operation {
@@ -86,9 +106,15 @@ impl Operation {
             Self::RecurrentForward(_) => "recurrent_forward",
             Self::RecurrentBackward(_) => "recurrent_backward",
             Self::LayerStep(_) => "layer_step",
-            Self::MeanSquaredError(_) => "mean_squared_error",
-            Self::SquaredNorm(_) => "squared_norm",
-            Self::Adam(_) => "adam",
+            Self::EmbeddingRows(_) => "embedding_rows",
+            Self::EmbeddingRowsBackward(_) => "embedding_rows_backward",
+            Self::PoolRows(_) => "pool_rows",
+            Self::PoolRowsBackward(_) => "pool_rows_backward",
+            Self::PointwiseLoss(_) => "pointwise_loss",
+            Self::SoftmaxCrossEntropy(_) => "softmax_cross_entropy",
+            Self::GradientNorm(_) => "gradient_norm",
+            Self::OptimizerControl(_) => "optimizer_control",
+            Self::OptimizerStep(_) => "optimizer_step",
         }
     }
 
@@ -110,9 +136,18 @@ impl Operation {
             Self::RecurrentForward(op) => op.steps.is_empty(),
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
             Self::LayerStep(op) => op.recurrence.steps.is_empty(),
-            Self::MeanSquaredError(op) => op.len == 0,
-            Self::SquaredNorm(op) => op.len == 0,
-            Self::Adam(op) => op.len == 0,
+            Self::EmbeddingRows(op) => op.rows * op.written() == 0,
+            // A sum over no rows still writes zeros.
+            Self::EmbeddingRowsBackward(op) => {
+                op.entries * op.gradient.width == 0 || (op.rows == 0 && op.accumulate)
+            }
+            Self::PoolRows(op) => op.packing.batch() * op.width == 0,
+            Self::PoolRowsBackward(op) => op.packing.tokens() * op.width == 0,
+            Self::PointwiseLoss(op) => op.rows * op.width == 0,
+            Self::SoftmaxCrossEntropy(op) => op.rows * op.classes == 0,
+            Self::GradientNorm(op) => op.len == 0,
+            Self::OptimizerControl(_) => false,
+            Self::OptimizerStep(op) => op.len == 0,
         }
     }
 }
@@ -139,7 +174,13 @@ operation_from!(
     SplitDirections,
     DropoutRows,
     RecurrentBackward,
-    MeanSquaredError,
-    SquaredNorm,
-    Adam
+    EmbeddingRows,
+    EmbeddingRowsBackward,
+    PoolRows,
+    PoolRowsBackward,
+    PointwiseLoss,
+    SoftmaxCrossEntropy,
+    GradientNorm,
+    OptimizerControl,
+    OptimizerStep
 );

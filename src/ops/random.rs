@@ -26,6 +26,8 @@ pub enum RandomPurpose {
     ZoneoutHidden = 3,
     /// Zoneout of the cell state.
     ZoneoutCell = 4,
+    /// Dropout around a network: [`nn::Dropout`](crate::nn::Dropout), whose number is the site's layer.
+    Head = 5,
 }
 
 impl RandomSite {

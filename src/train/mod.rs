@@ -1,5 +1,20 @@
-//! Training on the device: the optimizer's operations and what the host contributes to each step.
+//! Training: the optimizer's operations on the device, and what the host contributes to each step.
 
-mod adam;
+mod groups;
+mod optimizer;
+mod optimizer_state;
+mod progress;
+mod schedule;
+mod stopping;
+mod truncated;
 
-pub use adam::{AdamOptimizer, AdamOptions, AdamSteps};
+pub use groups::ParameterGroup;
+pub use optimizer::{
+    Clipping, NonFinite, Optimizer, OptimizerBuffers, OptimizerOptions, OptimizerRegions,
+    OptimizerRule,
+};
+pub use optimizer_state::{OptimizerState, StepCounts, StepReport};
+pub use progress::Progress;
+pub use schedule::{Goal, Schedule, ScheduleShape, ScheduleState, WarmUp};
+pub use stopping::{EarlyStopping, Interrupt, Verdict};
+pub use truncated::{CarriedState, Chunks};

@@ -48,7 +48,7 @@ fn programs_that_leave_their_buffers_are_refused() {
         len: 4,
     };
     assert!(matches!(refused(overlap.into()), Error::State(_)));
-    let overflow = SquaredNorm {
+    let overflow = GradientNorm {
         values: a.into(),
         target: b.into(),
         len: usize::MAX,

@@ -1,6 +1,6 @@
-//! Reductions and the optimizer.
+//! Reductions.
 
-use wgpu_rnn::ops::{Adam, ColumnSums, MeanSquaredError, Region, SquaredNorm};
+use wgpu_rnn::ops::{ColumnSums, MeanSquaredError, Region};
 
 use crate::support::{Case, compare, random, whole};
 
@@ -68,32 +68,6 @@ fn column_sums_of_many_rows() {
 }
 
 #[test]
-fn squared_norm() {
-    for len in [1, 255, 4_097, 1_000_003] {
-        let mut case = Case::new();
-        let values = case.buffer("values", random(len + 3, 1));
-        let target = case.buffer("target", random(3, 2));
-        case.push(SquaredNorm {
-            values: Region::from(values).at(3),
-            target: Region::from(target).at(1),
-            len,
-        });
-        let sum: f64 = case.contents[0].1[3..]
-            .iter()
-            .map(|&v| f64::from(v).powi(2))
-            .sum();
-        let rest = &case.contents[1].1;
-        // A sum of squares has no cancellation: len roundings of the sum and one of each square.
-        case.expect(
-            "squared_norm",
-            target,
-            &[rest[0].into(), sum, rest[2].into()],
-            &[0.0, (len + 1) as f64 * EPSILON * sum, 0.0],
-        );
-    }
-}
-
-#[test]
 fn mean_squared_error() {
     for len in [1, 300, 100_001] {
         let mut case = Case::new();
@@ -127,62 +101,6 @@ fn mean_squared_error() {
             // Difference (twice, as it is squared), square, factor, product, and the sum.
             let loss_tolerance = (len + 5) as f64 * EPSILON * mean;
             compare(&what, &results[1], &[first, mean], &[0.0, loss_tolerance]);
-        }
-    }
-}
-
-#[test]
-fn adam() {
-    for (len, max_norm) in [(1, 0.0), (1_001, 0.5), (70_000, 1e9)] {
-        let mut case = Case::new();
-        let parameters = case.buffer("parameters", random(len + 1, 1));
-        let gradients = case.buffer("gradients", random(len + 2, 2));
-        let squares: Vec<f32> = random(2 * len + 3, 3).iter().map(|v| v.abs()).collect();
-        let moments = case.buffer("moments", squares);
-        let squared_norm = case.buffer("squared norm", vec![0.0, 9.0]);
-        let (rate, b1, b2, epsilon) = (0.01f32, 0.9f32, 0.999f32, 1e-8f32);
-        let (c1, c2) = (1.0 - b1.powi(3), (1.0 - b2.powi(3)).sqrt());
-        let settings = case.buffer(
-            "settings",
-            vec![7.0, rate, b1, b2, epsilon, c1, c2, max_norm, 0.0],
-        );
-        case.push(Adam {
-            parameters: Region::from(parameters).at(1),
-            gradients: Region::from(gradients).at(2),
-            moments: Region::from(moments).at(3),
-            squared_norm: Region::from(squared_norm).at(1),
-            settings: Region::from(settings).at(1),
-            len,
-        });
-        let as_f64 = |index: usize| -> Vec<f64> {
-            case.contents[index].1.iter().map(|&v| v.into()).collect()
-        };
-        let (mut p, g, mut mv) = (as_f64(0), as_f64(1), as_f64(2));
-        let (mut p_tolerance, mut mv_tolerance) = (vec![0.0; p.len()], vec![0.0; mv.len()]);
-        let [rate, b1, b2, epsilon, c1, c2] = [rate, b1, b2, epsilon, c1, c2].map(f64::from);
-        let clip = match max_norm {
-            0.0 => 1.0,
-            max_norm => (f64::from(max_norm) / (3.0 + 1e-6)).min(1.0),
-        };
-        for i in 0..len {
-            let g = g[2 + i] * clip;
-            let (m_old, v_old) = (mv[3 + i], mv[3 + len + i]);
-            let (m, v) = (b1 * m_old + (1.0 - b1) * g, b2 * v_old + (1.0 - b2) * g * g);
-            (mv[3 + i], mv[3 + len + i]) = (m, v);
-            let update = rate / c1 * m / (v.sqrt() / c2 + epsilon);
-            p[1 + i] -= update;
-            // WGSL grants a division 2.5 ulp, a square root as much as two divisions (it may be 1 / inverseSqrt): up to
-            // 20 half-ulp in the clipping factor; the terms of m and v add a few, and (1 - b2) is exact to a half ulp.
-            let (m_size, v_size) = (b1 * m_old.abs() + (1.0 - b1) * g.abs(), v);
-            mv_tolerance[3 + i] = 16.0 * EPSILON * m_size;
-            mv_tolerance[3 + len + i] = 32.0 * EPSILON * v_size;
-            let update_size = rate / c1 * m_size / (v.sqrt() / c2 + epsilon);
-            p_tolerance[1 + i] = EPSILON * (p[1 + i].abs() + 64.0 * update_size);
-        }
-        for (device, results) in case.run(0, &[parameters, moments]) {
-            let what = format!("adam of {len} on {device}");
-            compare(&what, &results[1], &mv, &mv_tolerance);
-            compare(&what, &results[0], &p, &p_tolerance);
         }
     }
 }

@@ -1,22 +1,29 @@
 //! One file for each operation, with the stem of its shader: how it becomes dispatches.
 
-mod adam;
 mod column_sums;
 mod dropout_rows;
 mod elementwise;
+mod embedding_rows;
+mod embedding_rows_backward;
 mod fill;
 mod gather_rows;
 mod gemm;
+mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod layer_step;
-mod mean_squared_error;
+mod loss_share;
 mod merge_directions;
+mod optimizer_control;
+mod optimizer_step;
+mod pointwise_loss;
+mod pool_rows;
+mod pool_rows_backward;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod softmax_cross_entropy;
 mod split_directions;
-mod squared_norm;
 mod strided_copies;
 mod sum_partials;
 
@@ -32,8 +39,12 @@ pub(crate) const LINEAR: usize = 256;
 
 /// Shader modules that several kernels share.
 pub(crate) mod lib {
+    /// `is_finite`: neither infinite nor NaN.
+    pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
     pub(crate) const INDEX: &str = include_str!("../../../shaders/lib/index.wgsl");
+    /// `is_nan`, `whole_below`.
+    pub(crate) const NUMBER: &str = include_str!("../../../shaders/lib/number.wgsl");
     /// `workgroup_sum`: over 256 invocations.
     pub(crate) const REDUCE: &str = include_str!("../../../shaders/lib/reduce.wgsl");
     /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
@@ -66,26 +77,39 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
         Operation::LayerStep(op) => layer_step::record(op, recorder),
-        Operation::MeanSquaredError(op) => mean_squared_error::record(op, recorder),
-        Operation::SquaredNorm(op) => squared_norm::record(op, recorder),
-        Operation::Adam(op) => adam::record(op, recorder),
+        Operation::EmbeddingRows(op) => embedding_rows::record(op, recorder),
+        Operation::EmbeddingRowsBackward(op) => embedding_rows_backward::record(op, recorder),
+        Operation::PoolRows(op) => pool_rows::record(op, recorder),
+        Operation::PoolRowsBackward(op) => pool_rows_backward::record(op, recorder),
+        Operation::PointwiseLoss(op) => pointwise_loss::record(op, recorder),
+        Operation::SoftmaxCrossEntropy(op) => softmax_cross_entropy::record(op, recorder),
+        Operation::GradientNorm(op) => gradient_norm::record(op, recorder),
+        Operation::OptimizerControl(op) => optimizer_control::record(op, recorder),
+        Operation::OptimizerStep(op) => optimizer_step::record(op, recorder),
     }
 }
 
 /// Every shader, for [`super::shader::all`].
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = vec![
-        adam::shader(),
         column_sums::shader(),
         elementwise::shader(),
+        embedding_rows::shader(),
+        embedding_rows_backward::shader(),
         fill::shader(),
         gather_rows::shader(),
+        gradient_norm::shader(),
         layer_norm_rows::shader(),
         layer_norm_rows_backward::shader(),
-        mean_squared_error::shader(),
+        loss_share::shader(),
         merge_directions::shader(),
+        pointwise_loss::shader(),
+        pool_rows::shader(),
+        pool_rows_backward::shader(),
+        softmax_cross_entropy::shader(),
+        optimizer_control::shader(),
+        optimizer_step::shader(),
         split_directions::shader(),
-        squared_norm::shader(),
         strided_copies::shader(),
         sum_partials::shader(),
     ];

@@ -1,5 +1,4 @@
-//! The second stage of a sum over many elements: shared by [`SquaredNorm`](crate::ops::SquaredNorm) and
-//! [`MeanSquaredError`](crate::ops::MeanSquaredError).
+//! The second stage of sums over many elements: shared by [`GradientNorm`](crate::ops::GradientNorm) and the losses.
 
 use crate::error::Result;
 use crate::gpu::kernel::{LINEAR, lib};
@@ -34,8 +33,13 @@ pub(crate) fn shader() -> Shader {
 /// Workgroups of the first stage over `len` elements; the scratch buffer then has room for their sums. The number does not
 /// depend on the adapter, so neither does the order of the sum.
 pub(crate) fn groups(len: usize, recorder: &mut Recorder<'_>) -> [u32; 3] {
+    groups_of_sums(len, 1, recorder)
+}
+
+/// Likewise for a first stage with several sums, laid out `[sums, workgroups]`.
+pub(crate) fn groups_of_sums(len: usize, sums: usize, recorder: &mut Recorder<'_>) -> [u32; 3] {
     let groups = len.div_ceil(LINEAR).min(GROUPS);
-    recorder.reserve_scratch(groups);
+    recorder.reserve_scratch(groups * sums);
     [groups as u32, 1, 1]
 }
 
@@ -46,7 +50,17 @@ pub(crate) fn record(
     factor: f32,
     recorder: &mut Recorder<'_>,
 ) -> Result<()> {
-    recorder.check("sum", target, 1)?;
+    record_sums((groups, 1), target, factor, recorder)
+}
+
+/// Likewise for several sums, `target[0..sums]`.
+pub(crate) fn record_sums(
+    (groups, sums): ([u32; 3], usize),
+    target: Region,
+    factor: f32,
+    recorder: &mut Recorder<'_>,
+) -> Result<()> {
+    recorder.check("sum", target, sums)?;
     recorder.dispatch(&Dispatch {
         shader: &shader(),
         overrides: &[],
@@ -57,7 +71,7 @@ pub(crate) fn record(
         }),
         step: None,
         bindings: &[Binding::ScratchRead, Binding::ReadWrite(target.buffer)],
-        workgroups: [1, 1, 1],
-        cost: groups[0].into(),
+        workgroups: [sums as u32, 1, 1],
+        cost: u64::from(groups[0]) * sums as u64,
     })
 }

@@ -11,6 +11,7 @@ use crate::gpu::shader::Shader;
 use crate::ops::{Gemm, Matrix, RowMap};
 
 use split::Split;
+pub(crate) use split::SplitSums;
 
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = staged::shaders();

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::{Gemm, RowMap};
+use crate::ops::{Gemm, Matrix, RowMap};
 
 /// Workgroups that fill a GPU some times over.
 const GPU_GROUPS: usize = 512;
@@ -77,7 +77,32 @@ impl Split {
         if !self.is_needed() {
             return Ok(());
         }
-        let elements = op.m * op.n;
+        let sums = SplitSums {
+            target: op.c,
+            size: [op.m, op.n],
+            splits: self.splits,
+            accumulate: op.accumulate,
+        };
+        sums.record(recorder)
+    }
+}
+
+/// The results of splits, one matrix after the other in the scratch buffer, to be added up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SplitSums {
+    pub(crate) target: Matrix,
+    /// Rows and columns.
+    pub(crate) size: [usize; 2],
+    pub(crate) splits: usize,
+    /// Adds to the target instead of replacing it.
+    pub(crate) accumulate: bool,
+}
+
+impl SplitSums {
+    /// Records their sum.
+    pub(crate) fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
+        let (target, [rows, columns]) = (self.target, self.size);
+        let elements = rows * columns;
         recorder.reserve_scratch(self.splits * elements);
         recorder.dispatch(&Dispatch {
             shader: &shader(),
@@ -85,13 +110,16 @@ impl Split {
             uniform: bytemuck::bytes_of(&Params {
                 elements: elements as u32,
                 splits: self.splits as u32,
-                columns: op.n as u32,
-                c_offset: op.c.region.offset as u32,
-                c_strides: op.c.strides.map(|stride| stride as u32),
-                accumulate: u32::from(op.accumulate),
+                columns: columns as u32,
+                c_offset: target.region.offset as u32,
+                c_strides: target.strides.map(|stride| stride as u32),
+                accumulate: u32::from(self.accumulate),
             }),
             step: None,
-            bindings: &[Binding::ScratchRead, Binding::ReadWrite(op.c.region.buffer)],
+            bindings: &[
+                Binding::ScratchRead,
+                Binding::ReadWrite(target.region.buffer),
+            ],
             workgroups: recorder.linear(elements, LINEAR)?,
             cost: (self.splits * elements) as u64,
         })

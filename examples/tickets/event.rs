@@ -1,0 +1,59 @@
+//! What happens to a ticket.
+
+/// The types of events, in the order of their codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    Opened,
+    CustomerMessage,
+    AgentReply,
+    InternalNote,
+    Reassigned,
+    /// Status: waiting for the customer.
+    Waiting,
+    /// Status: resolved.
+    Resolved,
+    /// Status: open again after it was resolved.
+    Reopened,
+    PriorityRaised,
+    PriorityLowered,
+    /// The timer of the service-level agreement ticks.
+    SlaTick,
+    /// The customer's monitoring reports something.
+    Webhook,
+}
+
+impl Event {
+    /// All types; a type's place is its code.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Opened,
+        Self::CustomerMessage,
+        Self::AgentReply,
+        Self::InternalNote,
+        Self::Reassigned,
+        Self::Waiting,
+        Self::Resolved,
+        Self::Reopened,
+        Self::PriorityRaised,
+        Self::PriorityLowered,
+        Self::SlaTick,
+        Self::Webhook,
+    ];
+
+    /// Its name in a stream of events.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::CustomerMessage => "customer_message",
+            Self::AgentReply => "agent_reply",
+            Self::InternalNote => "internal_note",
+            Self::Reassigned => "reassigned",
+            Self::Waiting => "waiting",
+            Self::Resolved => "resolved",
+            Self::Reopened => "reopened",
+            Self::PriorityRaised => "priority_raised",
+            Self::PriorityLowered => "priority_lowered",
+            Self::SlaTick => "sla_tick",
+            Self::Webhook => "webhook",
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The forecaster as a program: embedding of the events, a recurrent network in both directions, its final states, a
+//! linear head; and to train it the loss, the gradients and the optimizer's step.
+//!
+//! Gradients go through whole tickets. Truncating them in chunks of time with carried states contradicts a network in two
+//! directions: a chunk would need the reverse direction's state from the chunks behind it, which have not been
+//! computed yet, and the only loss lies at the end, so every chunk but the last would get no gradient. Tickets have 512
+//! events at most, so whole ones fit.
+
+use wgpu_rnn::nn::{Dropout, Embedding, LastStates, Linear, linear_parameters};
+use wgpu_rnn::ops::{
+    BufferId, Elementwise, ElementwiseKind, PointwiseLoss, PointwiseLossKind, Program, Region,
+    Role, Section,
+};
+use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
+use wgpu_rnn::train::{Optimizer, OptimizerRegions};
+use wgpu_rnn::{
+    Device, DeviceBuffer, Direction, Initial, Mode, ParameterLayout, Parameters, Plan, Result,
+    RnnConfig,
+};
+
+use crate::dataset::{Batch, FEATURES, RECORD};
+
+/// What enters the recurrent network at a step: an event's embedding and its features.
+const INPUTS: usize = 64;
+
+/// The dropout that this program has of its own, behind those of the recurrent layers.
+const HEAD_DROPOUT: u32 = 1000;
+
+/// Sizes, and where each layer's parameters lie: the embedding's, the recurrent layers', the head's.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) config: RnnConfig,
+    pub(crate) embedding: Embedding,
+    pub(crate) head: Linear,
+    rnn_len: usize,
+    dropout: f32,
+    /// Weight of tickets that escalated.
+    positive_weight: f32,
+}
+
+/// What a model is made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ModelOptions {
+    /// Entries of the vocabulary.
+    pub(crate) entries: usize,
+    pub(crate) hidden: usize,
+    pub(crate) dropout: f32,
+    pub(crate) positive_weight: f32,
+}
+
+/// What training changes, on a device.
+#[derive(Debug, Clone)]
+pub(crate) struct Weights {
+    pub(crate) parameters: DeviceBuffer,
+    gradients: DeviceBuffer,
+    pub(crate) optimizer: DeviceBuffer,
+    /// Sum of the losses since it was last taken: one read an epoch instead of one a step.
+    loss_sum: DeviceBuffer,
+}
+
+/// A plan that forecasts one batch.
+#[derive(Debug)]
+pub(crate) struct Forecaster {
+    plan: Box<dyn Plan>,
+    records: BufferId,
+    logits: BufferId,
+    batch: usize,
+}
+
+/// The program's common part.
+struct Forward {
+    network: Network,
+    records: BufferId,
+    states: LastStates,
+    dropout: Dropout,
+    /// The final states after dropout.
+    summary: BufferId,
+    logits: BufferId,
+}
+
+impl Model {
+    pub(crate) fn new(options: ModelOptions) -> Result<Self> {
+        let embedding = Embedding::new(options.entries, INPUTS - FEATURES)?.features(FEATURES);
+        let config = RnnConfig::gru(INPUTS, options.hidden)
+            .layers(2)
+            .direction(Direction::BidirectionalConcat)
+            .dropout(wgpu_rnn::Dropout {
+                between: options.dropout,
+                ..wgpu_rnn::Dropout::default()
+            })
+            .build()?;
+        Ok(Self {
+            head: Linear::new(config.output_size(), 1)?,
+            rnn_len: ParameterLayout::new(&config)?.len(),
+            embedding,
+            config,
+            dropout: options.dropout,
+            positive_weight: options.positive_weight,
+        })
+    }
+
+    /// Elements of all parameters.
+    pub(crate) fn len(&self) -> usize {
+        self.head_at() + self.head.parameter_len()
+    }
+
+    /// Where the recurrent layers' parameters begin.
+    pub(crate) fn rnn_at(&self) -> usize {
+        self.embedding.parameter_len()
+    }
+
+    /// Where the head's parameters begin.
+    pub(crate) fn head_at(&self) -> usize {
+        self.rnn_at() + self.rnn_len
+    }
+
+    /// Initial parameters. The entry of unknown events is zeros, since nothing trains it; the head begins with the weighted
+    /// odds of the training part.
+    pub(crate) fn initial(&self, prevalence: f64, seed: u64) -> Result<Vec<f32>> {
+        let mut parameters = self.embedding.parameters(seed);
+        parameters[..INPUTS - FEATURES].fill(0.0);
+        let rnn = Parameters::initial(&self.config, &Initial::default(), seed.wrapping_add(1))?;
+        parameters.extend(rnn.data());
+        parameters.extend(linear_parameters(&self.head, seed.wrapping_add(2)));
+        let odds = f64::from(self.positive_weight) * prevalence / (1.0 - prevalence);
+        if let Some(bias) = parameters.last_mut() {
+            *bias = odds.ln() as f32;
+        }
+        Ok(parameters)
+    }
+
+    /// Elements of an event's embedding.
+    pub(crate) fn embedding_width(&self) -> usize {
+        INPUTS - FEATURES
+    }
+
+    /// What enters the recurrent network for a record: the reference's embedding.
+    pub(crate) fn row(&self, parameters: &[f64], record: &[f32; RECORD]) -> Vec<f64> {
+        let width = self.embedding_width();
+        let entry = record[0] as usize * width;
+        let features = record[1..].iter().map(|&feature| f64::from(feature));
+        let embedding = parameters[entry..entry + width].iter().copied();
+        embedding.chain(features).collect()
+    }
+
+    /// The probability of a logit. Training weighs escalations, which multiplies their odds; this divides them again.
+    pub(crate) fn probability(&self, logit: f32) -> f32 {
+        1.0 / (1.0 + (self.positive_weight.ln() - logit).exp())
+    }
+
+    /// Buffers for `parameters` and what trains them.
+    pub(crate) fn weights(
+        &self,
+        device: &dyn Device,
+        parameters: &[f32],
+        optimizer: &Optimizer,
+    ) -> Result<Weights> {
+        let weights = Weights {
+            parameters: device.buffer("parameters", self.len())?,
+            gradients: device.buffer("gradients", self.len())?,
+            optimizer: optimizer.new_state(device)?,
+            loss_sum: device.buffer("loss sum", 1)?,
+        };
+        device.write(&weights.parameters, 0, parameters)?;
+        Ok(weights)
+    }
+
+    /// A plan for batches packed like this one.
+    pub(crate) fn forecaster(
+        &self,
+        device: &dyn Device,
+        parameters: &DeviceBuffer,
+        batch: &Batch,
+    ) -> Result<Forecaster> {
+        let mut program = Program::new();
+        let place = program.buffer("parameters", self.len(), Role::External);
+        let options = NetworkOptions::default();
+        let forward = self.push_forward(&mut program, batch, &options, (place, None))?;
+        let mut plan = device.load(program, &[(place, parameters.clone())])?;
+        plan.run(Section::Prepare)?;
+        Ok(Forecaster {
+            plan,
+            records: forward.records,
+            logits: forward.logits,
+            batch: batch.packing.batch(),
+        })
+    }
+
+    /// One step on the device: nothing of it is read back. Returns the bytes of its plan.
+    pub(crate) fn step(
+        &self,
+        device: &dyn Device,
+        weights: &Weights,
+        batch: &Batch,
+        (optimizer, seed): (&Optimizer, u64),
+    ) -> Result<u64> {
+        let mut program = Program::new();
+        let mut external = |label, len| program.buffer(label, len, Role::External);
+        let parameters = external("parameters", self.len());
+        let gradients = external("gradients", self.len());
+        let state = external("optimizer state", optimizer.state_len());
+        let loss_sum = external("loss sum", 1);
+        let options = NetworkOptions {
+            mode: Mode::Training,
+            gradients: Some(GradientMode::Save),
+            ..NetworkOptions::default()
+        };
+        let places = (parameters, Some(gradients));
+        let forward = self.push_forward(&mut program, batch, &options, places)?;
+        let target = self.push_loss(&mut program, &forward, batch.packing.batch(), loss_sum);
+        self.push_backward(&mut program, &forward, (parameters, gradients), target.1)?;
+        let regions = OptimizerRegions {
+            parameters: parameters.into(),
+            gradients: gradients.into(),
+            state: state.into(),
+        };
+        let buffers = optimizer.push(&mut program, regions);
+        let bound = [
+            (parameters, weights.parameters.clone()),
+            (gradients, weights.gradients.clone()),
+            (state, weights.optimizer.clone()),
+            (loss_sum, weights.loss_sum.clone()),
+        ];
+        let mut plan = device.load(program, &bound)?;
+        plan.set_seed(seed)?;
+        plan.write(forward.records, &batch.records)?;
+        plan.write(target.0, &batch.labels)?;
+        plan.write(buffers.settings, &optimizer.settings())?;
+        plan.run_all(&Section::ALL)?;
+        Ok(plan.bytes())
+    }
+
+    /// Everything up to the logits, with `parameters` and perhaps their gradients.
+    fn push_forward(
+        &self,
+        program: &mut Program,
+        batch: &Batch,
+        options: &NetworkOptions,
+        (parameters, gradients): (BufferId, Option<BufferId>),
+    ) -> Result<Forward> {
+        let packing = &batch.packing;
+        let (tokens, sequences) = (packing.tokens(), packing.batch());
+        let parameters = Region::from(parameters);
+        let network = Network::new(
+            program,
+            &self.config,
+            packing,
+            options,
+            parameters.at(self.rnn_at()),
+            gradients.map(|gradients| Region::from(gradients).at(self.rnn_at())),
+        )?;
+        let records = program.buffer("records", batch.records.len(), Role::Input);
+        let embedded = (records.into(), network.x.into());
+        self.embedding
+            .forward(program, tokens, parameters, embedded);
+        network.forward(program)?;
+        let states = LastStates::new(&network);
+        let summary = program.buffer("summary", sequences * states.width(), Role::Activation);
+        states.forward(program, summary.into());
+        let dropout = (self.dropout, options.mode);
+        let dropout = Dropout::of_sequences(program, dropout, HEAD_DROPOUT, sequences)?;
+        dropout.forward(program, states.width(), (summary.into(), summary.into()));
+        let logits = program.buffer("logits", sequences, Role::Output);
+        let head = parameters.at(self.head_at());
+        let places = (summary.into(), logits.into());
+        self.head.forward(program, sequences, head, places);
+        Ok(Forward {
+            network,
+            records,
+            states,
+            dropout,
+            summary,
+            logits,
+        })
+    }
+
+    /// The loss; returns where the labels are written to and the logits' gradient.
+    fn push_loss(
+        &self,
+        program: &mut Program,
+        forward: &Forward,
+        rows: usize,
+        loss_sum: BufferId,
+    ) -> (BufferId, BufferId) {
+        let target = program.buffer("labels", rows, Role::Input);
+        let gradient = program.buffer("d_logits", rows, Role::Workspace);
+        let loss = program.buffer("loss", 1, Role::Workspace);
+        let positive_weight = self.positive_weight;
+        let entropy = PointwiseLoss {
+            kind: PointwiseLossKind::BinaryCrossEntropy { positive_weight },
+            prediction: forward.logits.into(),
+            target: target.into(),
+            weights: None,
+            gradient: gradient.into(),
+            loss: loss.into(),
+            rows,
+            width: 1,
+        };
+        program.push(Section::Backward, entropy);
+        let add = Elementwise {
+            kind: ElementwiseKind::Accumulate,
+            a: loss.into(),
+            b: loss.into(),
+            target: loss_sum.into(),
+            len: 1,
+        };
+        program.push(Section::Update, add);
+        (target, gradient)
+    }
+
+    /// From the logits' gradient to all parameters'.
+    fn push_backward(
+        &self,
+        program: &mut Program,
+        forward: &Forward,
+        (parameters, gradients): (BufferId, BufferId),
+        d_logits: BufferId,
+    ) -> Result<()> {
+        let packing = forward.network.packing();
+        let (tokens, sequences) = (packing.tokens(), packing.batch());
+        let width = forward.states.width();
+        let d_summary = program.buffer("d_summary", sequences * width, Role::Workspace);
+        let head = Region::from(gradients).at(self.head_at());
+        let places = (forward.summary.into(), d_logits.into());
+        self.head
+            .backward_parameters(program, sequences, head, places);
+        let head = Region::from(parameters).at(self.head_at());
+        let places = (d_logits.into(), d_summary.into());
+        self.head.backward_input(program, sequences, head, places);
+        let places = (d_summary.into(), d_summary.into());
+        forward.dropout.backward(program, width, places);
+        forward.states.backward(program, d_summary.into())?;
+        forward.network.backward(program)?;
+        if let Some(d_x) = forward.network.gradients.and_then(|gradients| gradients.x) {
+            let places = (forward.records.into(), d_x.into());
+            self.embedding
+                .backward(program, tokens, gradients.into(), places);
+        }
+        Ok(())
+    }
+}
+
+impl Weights {
+    /// The sum of the losses since the last call.
+    pub(crate) fn take_loss_sum(&self, device: &dyn Device) -> Result<f32> {
+        let sum = device.read(&self.loss_sum, 0..1)?;
+        device.write(&self.loss_sum, 0, &[0.0])?;
+        Ok(sum[0])
+    }
+}
+
+impl Forecaster {
+    /// The logits of a batch packed like the one that the plan was made for.
+    pub(crate) fn logits(&mut self, records: &[f32]) -> Result<Vec<f32>> {
+        self.plan.write(self.records, records)?;
+        let mut logits = vec![0.0; self.batch];
+        let read = &mut [(self.logits, logits.as_mut_slice())];
+        self.plan.run_and_read(&[Section::Forward], read)?;
+        Ok(logits)
+    }
+}

@@ -1,0 +1,208 @@
+//! Embedding tables, and the scalar features beside them.
+
+use rand::{RngExt, SeedableRng};
+
+use crate::error::{Error, Result, checked_product};
+use crate::ops::{
+    Columns, EmbeddingRows, EmbeddingRowsBackward, MOST_WHOLE, Program, Region, Section,
+};
+
+/// Turns records into rows of features: of a record's ids each is replaced by its row of a table, and scalar features follow as
+/// they are.
+///
+/// A record is `[ids | features]`, one id for each table, all `f32`; ids are whole numbers, which `f32` holds exactly below
+/// 2^24, the largest size of a table. Its row is `[embeddings | features]`. The parameters are the tables, `[entries, width]` each
+/// (PyTorch's `weight`), one after the other.
+///
+/// ```
+/// use wgpu_rnn::nn::Embedding;
+/// // Event types of 12 kinds as 16 numbers, weekdays as 4, and three scalars: 23 inputs of a network.
+/// let embedding = Embedding::new(12, 16)?.table(7, 4)?.features(3);
+/// assert_eq!((embedding.record_width(), embedding.outputs()), (5, 23));
+/// embedding.check(&[11.0, 0.0, 0.5, -1.0, 2.0])?;
+/// assert!(embedding.check(&[12.0, 0.0, 0.5, -1.0, 2.0]).is_err());
+/// # Ok::<(), wgpu_rnn::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embedding {
+    /// Entries and width of each table.
+    tables: Vec<[usize; 2]>,
+    features: usize,
+}
+
+impl Embedding {
+    /// One table of `entries` rows of `width` elements.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if a size is zero or there are more than 2^24 entries, [`Error::Overflow`] if the table does not fit a
+    /// 32-bit index.
+    pub fn new(entries: usize, width: usize) -> Result<Self> {
+        let none = Self {
+            tables: Vec::new(),
+            features: 0,
+        };
+        none.table(entries, width)
+    }
+
+    /// One more table, for the next id of a record.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn table(mut self, entries: usize, width: usize) -> Result<Self> {
+        if entries == 0 || entries > MOST_WHOLE {
+            let reason = format!("must be from 1 to {MOST_WHOLE}, not {entries}");
+            return Err(Error::option("entries", reason));
+        }
+        if width == 0 {
+            return Err(Error::option("width", "must be greater than zero"));
+        }
+        let len = checked_product("embedding table", &[entries, width])?;
+        checked_product("embedding tables", &[self.parameter_len() + len])?;
+        self.tables.push([entries, width]);
+        Ok(self)
+    }
+
+    /// Scalar features that stand behind a record's ids; none unless set.
+    pub fn features(mut self, features: usize) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Elements of a record: its ids and features.
+    pub fn record_width(&self) -> usize {
+        self.tables.len() + self.features
+    }
+
+    /// Elements of a row that leaves: all embeddings and the features.
+    pub fn outputs(&self) -> usize {
+        let widths = self.tables.iter().map(|[_, width]| width);
+        widths.sum::<usize>() + self.features
+    }
+
+    /// Number of parameters: the elements of all tables.
+    pub fn parameter_len(&self) -> usize {
+        let sizes = self.tables.iter().map(|[entries, width]| entries * width);
+        sizes.sum()
+    }
+
+    /// Initial parameters of mean 0 and variance 1 (as PyTorch's, but uniform), from a seed.
+    pub fn parameters(&self, seed: u64) -> Vec<f32> {
+        let bound = 3f32.sqrt();
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        (0..self.parameter_len())
+            .map(|_| random.random_range(-bound..bound))
+            .collect()
+    }
+
+    /// Checks records before they are written to a device, where a bad id would be taken for one without an embedding.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they are not whole records, an id is no row of its table, or a feature is not finite.
+    pub fn check(&self, records: &[f32]) -> Result<()> {
+        let width = self.record_width();
+        if !records.len().is_multiple_of(width) {
+            let got = format!("{} values", records.len());
+            return Err(Error::shape("records", format!("rows of {width}"), got));
+        }
+        for (number, record) in records.chunks_exact(width).enumerate() {
+            let (ids, features) = record.split_at(self.tables.len());
+            for (column, (&id, [entries, _])) in ids.iter().zip(&self.tables).enumerate() {
+                if !(id >= 0.0 && id < *entries as f32 && id.fract() == 0.0) {
+                    let what = format!("id {column} of record {number}");
+                    return Err(Error::shape(
+                        what,
+                        format!("a whole number below {entries}"),
+                        id,
+                    ));
+                }
+            }
+            if let Some(index) = features.iter().position(|value| !value.is_finite()) {
+                let what = format!("feature {index} of record {number}");
+                return Err(Error::shape(what, "a finite number", features[index]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes the forward: `records` are `[rows, record width]`, `y` becomes `[rows, outputs]` and lies in another buffer.
+    pub fn forward(
+        &self,
+        program: &mut Program,
+        rows: usize,
+        parameters: Region,
+        (records, y): (Region, Region),
+    ) {
+        for (number, place) in self.places().enumerate() {
+            let is_last = number + 1 == self.tables.len();
+            let features = is_last.then(|| Columns {
+                region: records.at(self.tables.len()),
+                stride: self.record_width(),
+                width: self.features,
+            });
+            let operation = EmbeddingRows {
+                table: parameters.at(place.table),
+                entries: place.entries,
+                width: place.width,
+                ids: records.at(number),
+                ids_stride: self.record_width(),
+                features: features.filter(|features| features.width > 0),
+                target: y.at(place.column),
+                target_stride: self.outputs(),
+                rows,
+            };
+            program.push(Section::Forward, operation);
+        }
+    }
+
+    /// Pushes the backward: from `records` and the gradient `d_y` (both as in the forward) to `gradients`, laid out like the
+    /// parameters and overwritten.
+    pub fn backward(
+        &self,
+        program: &mut Program,
+        rows: usize,
+        gradients: Region,
+        (records, d_y): (Region, Region),
+    ) {
+        for (number, place) in self.places().enumerate() {
+            let operation = EmbeddingRowsBackward {
+                gradient: Columns {
+                    region: d_y.at(place.column),
+                    stride: self.outputs(),
+                    width: place.width,
+                },
+                ids: records.at(number),
+                ids_stride: self.record_width(),
+                target: gradients.at(place.table),
+                entries: place.entries,
+                rows,
+                accumulate: false,
+            };
+            program.push(Section::Backward, operation);
+        }
+    }
+
+    /// Where each table lies.
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let (mut table, mut column) = (0, 0);
+        self.tables.iter().map(move |&[entries, width]| {
+            let place = Place {
+                entries,
+                width,
+                table,
+                column,
+            };
+            table += entries * width;
+            column += width;
+            place
+        })
+    }
+}
+
+/// A table, where it lies in the parameters, and where its columns lie in a row.
+#[derive(Debug)]
+struct Place {
+    entries: usize,
+    width: usize,
+    table: usize,
+    column: usize,
+}

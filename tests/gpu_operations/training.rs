@@ -1,0 +1,28 @@
+//! The optimizers' operations.
+
+use crate::optimizers::{self, OptimizerCase};
+use crate::support::devices;
+
+fn check(cases: &[OptimizerCase]) {
+    assert!(!cases.is_empty());
+    for device in devices() {
+        for case in cases {
+            case.check(device);
+        }
+    }
+}
+
+#[test]
+fn gradient_norm() {
+    check(&optimizers::norms());
+}
+
+#[test]
+fn optimizer_control() {
+    check(&optimizers::controls());
+}
+
+#[test]
+fn optimizer_step() {
+    check(&optimizers::steps());
+}
