@@ -1,6 +1,7 @@
 //! Training: the optimizer's operations on the device, and what the host contributes to each step.
 
 mod groups;
+mod log;
 mod optimizer;
 mod optimizer_state;
 mod progress;
@@ -9,6 +10,7 @@ mod stopping;
 mod truncated;
 
 pub use groups::ParameterGroup;
+pub use log::{LogRow, MetricsLog};
 pub use optimizer::{
     Clipping, NonFinite, Optimizer, OptimizerBuffers, OptimizerOptions, OptimizerRegions,
     OptimizerRule,

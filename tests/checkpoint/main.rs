@@ -5,6 +5,7 @@ mod configurations;
 mod damage;
 mod example;
 mod killed;
+mod log;
 mod round_trip;
 
 #[track_caller]
