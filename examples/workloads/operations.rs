@@ -109,18 +109,19 @@ fn measure(
     }
     let mut plan = Alone::load(device, alone(program, operation))?;
     let cost = plan.cost(options.seconds)?;
-    let (wall, processor) = (1e3 * cost.wall, cost.processor.map(|seconds| 1e3 * seconds));
-    let figure = match (operation, processor) {
-        (_, None) => "no processor time on this system".to_owned(),
-        (Operation::Gemm(op), Some(time)) => {
+    let per_second = |seconds: f64| match operation {
+        Operation::Gemm(op) => {
             let operations = 2.0 * (op.m * op.n * op.k) as f64;
-            format!(
-                "{:7.2} GFLOP/s per CPU second",
-                operations / (time * 1e-3) / 1e9
-            )
+            format!("{:7.2} GFLOP/s", operations / seconds / 1e9)
         }
-        (_, Some(time)) => format!("{:7.3} CPU ms a step", time / steps(operation) as f64),
+        _ => format!("{:8.3} ms a step", 1e3 * seconds / steps(operation) as f64),
     };
+    let of_processor = (cost.processor).map_or("unknown".to_owned(), per_second);
+    let figure = format!(
+        "{}, in processor time {of_processor}",
+        per_second(cost.wall)
+    );
+    let wall = 1e3 * cost.wall;
     let dispatches = plan.plan.dispatches(Section::Forward);
     println!("  {name:72} {dispatches:4} dispatches {wall:9.3} ms  {figure}");
     Ok(())

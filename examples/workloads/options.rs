@@ -54,7 +54,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) dense_twin: bool,
     /// Measure each matrix product and recurrence by itself instead, in processor time
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub(crate) operations: bool,
     /// Where plots and traces go
     #[arg(long, default_value = "out")]

@@ -128,7 +128,8 @@ fn where_sequences_get_fewer() {
                 "{name}: {persistent}, {auto}, {step}"
             );
         }
-        let oracle = Oracle::new(&Problem::generate(config, &lengths, 11));
+        let problem = Problem::generate(config, &lengths, 11);
+        let oracle = Oracle::new(&problem);
         for mode in [GradientMode::Save, GradientMode::Recompute] {
             solve_and_check(name, &oracle, &auto, mode).unwrap();
         }
