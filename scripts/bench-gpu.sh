@@ -40,6 +40,8 @@ for device in gpu cpu; do
   "$examples/workloads" --device "$device" --json "$@" </dev/null | tee "$out/$device.jsonl" |
     sed -E 's/.*"metric":"([^"]*)".*"unit":"([^"]*)".*"value":([^,]*),.*"workload":"([^"]*)".*/'"$device"' \4 \1 \3 \2/'
 done
+# What raggedness costs, beside dense batches of as many steps and rows.
+"$examples/workloads" --device gpu --dense-twin --only W3,W5 </dev/null | tee "$out/ragged.txt"
 if [ -n "$torch" ]; then
   python3 "$torch" </dev/null | tee "$out/torch.jsonl"
 fi

@@ -10,11 +10,13 @@ mod check;
 mod definition;
 mod measure;
 mod memory;
+mod operations;
 mod options;
 mod planned;
 mod report;
 mod sweep;
 mod trace;
+mod twin;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,7 +71,17 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<bool> {
             }
             continue;
         }
+        if options.operations {
+            operations::operations(options, workloads, &device)?;
+            continue;
+        }
         let report = Report::new(options.json, &device.name(), threads);
+        if options.dense_twin {
+            for workload in workloads {
+                twin::compare(options, workload, &device, &report)?;
+            }
+            continue;
+        }
         for workload in workloads {
             match time(options, workload, &device, &report) {
                 Ok(well) => fine &= well,
@@ -100,7 +112,7 @@ fn devices(options: &Options) -> Result<Vec<(Arc<dyn Device>, usize)>> {
     Ok(devices)
 }
 
-/// The devices of a sweep: each adapter with either strategy.
+/// The devices of a sweep: each adapter with either strategy, and with the one that is chosen by sizes.
 fn sweep_targets(options: &Options) -> Result<Vec<sweep::Target>> {
     let mut targets = Vec::new();
     for (device, threads) in devices(options)? {
@@ -123,13 +135,14 @@ fn by_strategy(device: Arc<dyn Device>) -> Result<Vec<sweep::Target>> {
         for (name, strategy) in [
             ("persistent", Strategy::Persistent),
             ("by steps", Strategy::Step),
+            ("as chosen", Strategy::Auto),
         ] {
             let request = GpuOptions::new()
                 .backends(info.backend.into())
                 .adapter(&info.name)
                 .strategy(strategy);
             let forced = GpuDevice::request_blocking(&request)?;
-            if Device::name(&forced) == device.name() && targets.len() < 2 {
+            if Device::name(&forced) == device.name() && targets.len() < 3 {
                 targets.push((format!("{} {name}", info.backend), Arc::new(forced)));
             }
         }

@@ -11,18 +11,34 @@ pub(crate) struct Times(Vec<f64>);
 impl Times {
     /// Times `call` after two calls that are not counted, for about `budget` seconds and at least three times.
     pub(crate) fn of(budget: f64, mut call: impl FnMut() -> Result<()>) -> Result<Self> {
+        let [times] = Self::alternating(budget, [&mut call])?;
+        Ok(times)
+    }
+
+    /// Likewise several calls, in turns: what disturbs one of them disturbs the others as much.
+    pub(crate) fn alternating<const CALLS: usize>(
+        budget: f64,
+        mut calls: [&mut dyn FnMut() -> Result<()>; CALLS],
+    ) -> Result<[Self; CALLS]> {
         const MOST: usize = 20_000;
-        for _ in 0..2 {
+        for call in &mut calls {
+            call()?;
             call()?;
         }
-        let (start, mut times) = (Instant::now(), Vec::new());
-        while times.len() < 3 || (start.elapsed().as_secs_f64() < budget && times.len() < MOST) {
-            let before = Instant::now();
-            call()?;
-            times.push(before.elapsed().as_secs_f64());
+        let (start, mut times) = (Instant::now(), [const { Vec::new() }; CALLS]);
+        let mut rounds = 0;
+        while rounds < 3 || (start.elapsed().as_secs_f64() < budget && rounds < MOST) {
+            for (call, times) in calls.iter_mut().zip(&mut times) {
+                let before = Instant::now();
+                call()?;
+                times.push(before.elapsed().as_secs_f64());
+            }
+            rounds += 1;
         }
-        times.sort_by(f64::total_cmp);
-        Ok(Self(times))
+        Ok(times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            Self(times)
+        }))
     }
 
     /// Calls.

@@ -50,6 +50,12 @@ pub(crate) struct Options {
     /// Measure each dispatch instead, and write Chrome traces
     #[arg(long)]
     pub(crate) trace: bool,
+    /// Time each ragged workload beside a dense batch with as many timesteps and rows instead
+    #[arg(long)]
+    pub(crate) dense_twin: bool,
+    /// Measure each matrix product and recurrence by itself instead, in processor time
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) operations: bool,
     /// Where plots and traces go
     #[arg(long, default_value = "out")]
     pub(crate) out: PathBuf,

@@ -137,6 +137,39 @@ impl Report {
         );
     }
 
+    /// The time of a ragged batch beside that of its dense twin.
+    pub(crate) fn twin(
+        &self,
+        workload: &Workload,
+        twin: &Workload,
+        [of_ragged, of_dense]: [&Times; 2],
+    ) {
+        let (ragged, dense) = (of_ragged.median(), of_dense.median());
+        let ratio = (ragged / workload.tokens() as f64) / (dense / twin.tokens() as f64);
+        let count = Some(of_ragged.count());
+        if self.json {
+            self.line(workload, "ragged_ms_p50", (1e3 * ragged, "ms"), count);
+            self.line(workload, "dense_twin_ms_p50", (1e3 * dense, "ms"), count);
+            self.line(workload, "ragged_over_dense", (ratio, ""), count);
+            return;
+        }
+        println!(
+            "{} {}: {:.3} ms for {} sequences of up to {} steps, {} rows;\n  the dense twin {:.3} ms for {} of {}, {} rows; \
+             {ratio:.3} times as long a row ({} calls each)",
+            workload.name,
+            workload.title,
+            1e3 * ragged,
+            workload.lengths.len(),
+            twin.lengths[0],
+            workload.tokens(),
+            1e3 * dense,
+            twin.lengths.len(),
+            twin.lengths[0],
+            twin.tokens(),
+            of_ragged.count(),
+        );
+    }
+
     /// Dispatches of a call (on the CPU: operations).
     pub(crate) fn dispatches(&self, workload: &Workload, count: usize) {
         match self.json {

@@ -240,6 +240,30 @@ fn gemm_of_whole_vectors() {
     }
 }
 
+/// Of large products with `b` in a buffer an invocation takes twice as many rows; whole and split sums.
+#[test]
+fn gemm_of_large_products() {
+    for (a_transposed, map, bias) in [
+        (true, ' ', false),
+        (true, 'k', false),
+        (true, 's', true),
+        (false, 'm', true),
+    ] {
+        check(&Product {
+            m: 204,
+            n: 132,
+            k: 5_120,
+            a_transposed,
+            map,
+            bias,
+            accumulate: !bias,
+            exact: true,
+            aligned: true,
+            ..PLAIN
+        });
+    }
+}
+
 /// Few results of many terms: the sum is split, by either kernel.
 #[test]
 fn gemm_split_sums() {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::common::{DROPOUT, Oracle, Problem, arranged, gpu, solve_and_check, variants};
+use crate::steps::forward_dispatches;
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice, Strategy};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::wgpu::Backends;
-use wgpu_rnn::{Device, Mode};
+use wgpu_rnn::{Device, Mode, RnnConfig};
 
 /// Runs every variant in both gradient modes, arranged differently for each `salt`; half of them in training with all dropouts.
 fn every_variant(device: &Arc<dyn Device>, salt: usize) {
@@ -100,6 +101,37 @@ fn every_tile() {
                 }
                 Err(error) => panic!("this test needs a Vulkan adapter; {error}"),
             }
+        }
+    }
+}
+
+/// Many sequences at first and few at last: a software adapter takes the first steps by dispatches of their own, the others
+/// persistently, in narrower and narrower tiles.
+#[test]
+fn where_sequences_get_fewer() {
+    // What is small depends on the cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut lengths: Vec<usize> = (0..24 * cores).map(|i| 1 + (i * 7) % 12).collect();
+    lengths.extend([30, 24, 24, 18, 18, 18, 18, 18, 16, 16]);
+    let [auto, persistent, step] = [Strategy::Auto, Strategy::Persistent, Strategy::Step]
+        .map(|strategy| gpu(Backends::VULKAN, LimitsChoice::Adapter, strategy));
+    for (name, builder) in [
+        ("lstm", RnnConfig::lstm(3, 128)),
+        ("gru", RnnConfig::gru(3, 128)),
+    ] {
+        let config = builder.build().unwrap();
+        if auto.name().contains("llvmpipe") {
+            let [auto, persistent, step] = [&auto, &persistent, &step]
+                .map(|device| forward_dispatches(device, &config, &lengths));
+            assert!(
+                persistent < auto && auto < step,
+                "{name}: {persistent}, {auto}, {step}"
+            );
+        }
+        let problem = Problem::generate(config, &lengths, 11);
+        let oracle = Oracle::new(&problem);
+        for mode in [GradientMode::Save, GradientMode::Recompute] {
+            solve_and_check(name, &oracle, &auto, mode).unwrap();
         }
     }
 }

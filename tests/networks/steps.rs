@@ -62,8 +62,12 @@ fn of_every_tile() {
     }
 }
 
-/// The plan of a stream's step, and how many dispatches a step takes.
-fn step_dispatches(device: &Arc<dyn Device>, config: &RnnConfig) -> usize {
+/// How many dispatches the forward of a network takes.
+pub(crate) fn forward_dispatches(
+    device: &Arc<dyn Device>,
+    config: &RnnConfig,
+    lengths: &[usize],
+) -> usize {
     let mut program = Program::new();
     let len = wgpu_rnn::ParameterLayout::new(config).unwrap().len();
     let parameters = program.buffer("parameters", len, Role::External);
@@ -71,7 +75,7 @@ fn step_dispatches(device: &Arc<dyn Device>, config: &RnnConfig) -> usize {
         initial_state: true,
         ..NetworkOptions::default()
     };
-    let packing = Arc::new(Packing::new(&[1]).unwrap());
+    let packing = Arc::new(Packing::new(lengths).unwrap());
     let place = parameters.into();
     let network = Network::new(&mut program, config, &packing, &options, place, None).unwrap();
     network.forward(&mut program).unwrap();
@@ -93,7 +97,7 @@ fn a_layer_is_one_dispatch_on_a_gpu() {
         RnnConfig::gru(3, 8),
     ] {
         let config = builder.layers(3).build().unwrap();
-        assert_eq!(step_dispatches(&device, &config), 3);
+        assert_eq!(forward_dispatches(&device, &config, &[1]), 3);
     }
 }
 

@@ -45,19 +45,19 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
         number: 3,
         units: Some(threads),
     };
-    for steps in schedule.groups().into_iter().rev() {
-        if schedule.is_persistent() {
-            schedule.dispatch(recorder, &bindings, &params, (&steps, None))?;
+    for group in schedule.groups().into_iter().rev() {
+        if group.persistent {
+            schedule.dispatch(recorder, &bindings, &params, (&group, None))?;
             continue;
         }
-        for step in steps.clone().rev() {
+        for step in group.steps.clone().rev() {
             for phase in &phases {
                 let at = Some((step, *phase));
-                schedule.dispatch(recorder, &bindings, &params, (&steps, at))?;
+                schedule.dispatch(recorder, &bindings, &params, (&group, at))?;
             }
         }
-        let at = Some((steps.start, flush));
-        schedule.dispatch(recorder, &bindings, &params, (&steps, at))?;
+        let at = Some((group.steps.start, flush));
+        schedule.dispatch(recorder, &bindings, &params, (&group, at))?;
     }
     Ok(())
 }

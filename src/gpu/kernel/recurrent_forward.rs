@@ -28,15 +28,15 @@ pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()>
     let bindings = recurrent::bindings(op, Form::new(choice));
     let params = Params::new(op);
     let phases = phases(op);
-    for steps in schedule.groups() {
-        if schedule.is_persistent() {
-            schedule.dispatch(recorder, &bindings, &params, (&steps, None))?;
+    for group in schedule.groups() {
+        if group.persistent {
+            schedule.dispatch(recorder, &bindings, &params, (&group, None))?;
             continue;
         }
-        for step in steps.clone() {
+        for step in group.steps.clone() {
             for phase in &phases {
                 let at = Some((step, *phase));
-                schedule.dispatch(recorder, &bindings, &params, (&steps, at))?;
+                schedule.dispatch(recorder, &bindings, &params, (&group, at))?;
             }
         }
     }

@@ -15,6 +15,11 @@ const TERMS_PER_DISPATCH: usize = 4 * 50_000;
 
 /// Rows of an invocation that there are pipelines for.
 const ROWS: [usize; 4] = [64, 32, 16, 8];
+/// Rows of an invocation for large products whose `b` is no texture: what is loaded of it, the larger part of the time, serves
+/// twice as many. Its pipeline takes seconds to compile.
+const TALL: usize = 128;
+/// Multiply-adds of a product from which on that is worth it.
+const LARGE: usize = 1 << 27;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -82,7 +87,8 @@ pub(super) fn shaders() -> Vec<Shader> {
     };
     let forms = ROWS
         .into_iter()
-        .flat_map(|rows| [(rows, false), (rows, true)]);
+        .flat_map(|rows| [(rows, false), (rows, true)])
+        .chain([(TALL, false)]);
     forms.flat_map(of_rows).collect()
 }
 
@@ -125,13 +131,16 @@ impl Plan {
         };
         // A tile costs its rows and, measured, some 31 more for what its rows share.
         let cost = |rows: &usize| op.m.div_ceil(*rows) * (rows + 31);
-        let rows = ROWS.into_iter().min_by_key(cost)?;
+        let texture = recorder.has_texture(op.b.region.buffer);
+        let is_large = op.m.saturating_mul(op.n).saturating_mul(op.k) >= LARGE;
+        let tall = (!texture && is_large).then_some(TALL);
+        let rows = ROWS.into_iter().chain(tall).min_by_key(cost)?;
         (suits && mapped).then_some(Self {
             rows,
             workgroup: subgroup.clamp(8, 64),
             a_along_k,
             b_along_k,
-            texture: recorder.has_texture(op.b.region.buffer),
+            texture,
         })
     }
 

@@ -7,8 +7,9 @@ use crate::gpu::recorder::Recorder;
 use crate::gpu::tuner::Choice;
 use crate::ops::Recurrence;
 
-/// Multiply-adds of a step up to which, measured, a software adapter loses more with a dispatch for each than with barriers.
-const SMALL_STEP: u64 = 1 << 19;
+/// Multiply-adds of a step for each core that its tiles keep busy, up to which, measured, a software adapter loses more with a
+/// dispatch for each, of about 40 us, than with barriers and idle cores.
+const SMALL_STEP: u64 = 1 << 20;
 
 /// The choice for an operation of a kernel.
 pub(in crate::gpu::kernel) fn choose(
@@ -34,6 +35,27 @@ pub(in crate::gpu::kernel) fn choose(
     choice
 }
 
+/// The first of an operation's steps that a persistent dispatch takes, and all after it; the end if none is. Where
+/// sequences end, what began with a dispatch a step may get small enough.
+pub(super) fn persistent_from(op: &Recurrence, choice: Choice, recorder: &Recorder<'_>) -> usize {
+    let is_chosen = recorder.forced().is_some() || recorder.options().strategy != Strategy::Auto;
+    let mut steps = op.steps.clone();
+    match (choice.persistent, recorder.software_threads()) {
+        (true, _) => steps.start,
+        (false, Some(cores)) if !is_chosen => steps
+            .find(|&step| is_small((op, step), Form::new(choice), cores))
+            .unwrap_or(op.steps.end),
+        (false, _) => steps.end,
+    }
+}
+
+/// Whether a step, in tiles of a form or narrower ones, is too small for a dispatch of its own on a software adapter.
+fn is_small((op, step): (&Recurrence, usize), form: Form, cores: usize) -> bool {
+    let count = op.offsets.batch_size(step);
+    let tiles = count.div_ceil(form.of_sequences(count).tile) * op.directions;
+    multiply_adds(op, count) <= SMALL_STEP * tiles.clamp(1, cores.max(1)) as u64
+}
+
 /// A guess for adapters of a kind, from measurements on one of them.
 pub(crate) fn table(op: &Recurrence, recorder: &Recorder<'_>) -> Choice {
     let software = recorder.software_threads();
@@ -47,12 +69,11 @@ pub(crate) fn table(op: &Recurrence, recorder: &Recorder<'_>) -> Choice {
     };
     let tile = widest.of_sequences(op.batch).tile;
     let tiles = op.batch.div_ceil(tile) * op.directions;
-    let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start));
     Choice {
         // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile
-        // cannot spread. In between it takes enough tiles to occupy the cores.
+        // cannot spread. On a GPU it takes enough tiles in between to occupy the cores.
         persistent: match software {
-            Some(cores) => tiles >= cores && macs <= SMALL_STEP,
+            Some(cores) => is_small((op, op.steps.start), widest, cores),
             None => op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16),
         },
         tile,

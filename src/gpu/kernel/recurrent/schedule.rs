@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::form::Form;
+use super::choice::persistent_from;
+use super::form::{Form, TILES};
 use super::params::Params;
 use super::shader::{Kernel, shader, variant};
 use crate::error::{Error, Result};
@@ -30,17 +31,30 @@ pub(in crate::gpu::kernel) struct Phase {
     pub(in crate::gpu::kernel) units: Option<usize>,
 }
 
+/// Neighbouring steps that share a dispatch or, step by step, a uniform.
+#[derive(Debug, Clone)]
+pub(in crate::gpu::kernel) struct Group {
+    pub(in crate::gpu::kernel) steps: Range<usize>,
+    /// Whether one dispatch takes them all.
+    pub(in crate::gpu::kernel) persistent: bool,
+}
+
 /// How the steps of an operation are dispatched.
 #[derive(Debug)]
 pub(in crate::gpu::kernel) struct Schedule<'a> {
     op: &'a Recurrence,
     /// The backward's: its gates hold products alone.
     rebuilt: bool,
-    /// The widest tile's, and by steps, where sequences get fewer, narrower ones.
+    /// The widest tile's, and, where sequences get fewer, narrower ones.
     forms: Vec<(Form, Shader)>,
-    persistent: bool,
+    /// The first step of persistent dispatches.
+    persistent_from: usize,
+    /// Of persistent dispatches.
     workgroup: usize,
-    steps_per_dispatch: usize,
+    /// Loop iterations of a step in a persistent dispatch.
+    iterations: usize,
+    /// Multiply-adds of one submission.
+    budget: u64,
 }
 
 impl<'a> Schedule<'a> {
@@ -60,9 +74,10 @@ impl<'a> Schedule<'a> {
         let workgroup = threads
             .next_power_of_two()
             .clamp(form.least_workgroup(), most as usize);
-        let iterations = iterations_per_step(op, form.tile, workgroup);
-        let tiles = op.batch.div_ceil(form.tile) * op.directions;
-        let macs = multiply_adds(op, op.offsets.batch_size(op.steps.start)).max(1);
+        // Of the tile or a narrower one that it may give way to.
+        let tiles = TILES.into_iter().filter(|tile| *tile <= form.tile);
+        let iterations = tiles.map(|tile| iterations_per_step(op, tile, workgroup));
+        let iterations = iterations.max().unwrap_or(1).max(1);
         let fits = iterations <= ITERATIONS_PER_DISPATCH;
         if !fits && recorder.options().strategy == Strategy::Persistent {
             return Err(Error::Limit {
@@ -72,45 +87,41 @@ impl<'a> Schedule<'a> {
                 advice: "use the step strategy",
             });
         }
-        let persistent = choice.persistent && fits;
+        let persistent_from = match fits {
+            true => persistent_from(op, choice, recorder),
+            false => op.steps.end,
+        };
+        // Persistent on a GPU, the widest tile's is fast enough for fewer sequences, and one pipeline is made less.
+        let narrows = persistent_from > op.steps.start || recorder.software_threads().is_some();
         let steps = op
             .steps
             .clone()
-            .filter(|_| !persistent && recorder.options().tile.is_none());
+            .filter(|_| narrows && recorder.options().tile.is_none());
         let mut forms = vec![form];
         for narrower in steps.map(|step| form.of_sequences(op.offsets.batch_size(step))) {
             if !forms.contains(&narrower) {
                 forms.push(narrower);
             }
         }
-        let affordable = (recorder.options().submit_budget / macs).max(1) as usize;
-        let steps_per_dispatch = match persistent {
-            true => (ITERATIONS_PER_DISPATCH / iterations.max(1))
-                .min(affordable)
-                .max(1),
-            false => STEPS_PER_GROUP,
-        };
         log::debug!(
-            "recurrence of layer {} (hidden {}, {tiles} tiles, {choice}): {}",
+            "recurrence of layer {} (hidden {}, {} sequences, {choice}): steps {:?} persistent, steps {:?} by dispatches for \
+             each of their phases",
             op.layer,
             op.hidden,
-            match persistent {
-                true => format!("persistent, {steps_per_dispatch} steps a dispatch"),
-                false => "one dispatch for each phase of a step".to_owned(),
-            }
+            op.batch,
+            persistent_from..op.steps.end,
+            op.steps.start..persistent_from,
         );
         Ok(Self {
             op,
             rebuilt: false,
+            iterations,
             forms: (forms.into_iter())
                 .map(|form| (form, shader(op, kernel, form)))
                 .collect(),
-            persistent,
-            workgroup: match persistent {
-                true => workgroup,
-                false => workgroup.min(STEP_WORKGROUP),
-            },
-            steps_per_dispatch,
+            persistent_from,
+            workgroup,
+            budget: recorder.options().submit_budget,
         })
     }
 
@@ -120,19 +131,36 @@ impl<'a> Schedule<'a> {
     }
 
     /// The operation's steps in the groups that are dispatched together, first to last.
-    pub(in crate::gpu::kernel) fn groups(&self) -> Vec<Range<usize>> {
-        let steps = self.op.steps.clone();
-        let each = self.steps_per_dispatch;
-        steps
-            .clone()
-            .step_by(each)
-            .map(|start| start..steps.end.min(start + each))
-            .collect()
+    pub(in crate::gpu::kernel) fn groups(&self) -> Vec<Group> {
+        let (mut groups, mut start) = (Vec::new(), self.op.steps.start);
+        while start < self.op.steps.end {
+            let persistent = start >= self.persistent_from;
+            let (form, most) = (self.form_at(start).0, self.most_steps(start, persistent));
+            let belongs = |step: &usize| match persistent {
+                true => self.form_at(*step).0 == form,
+                false => *step < self.persistent_from,
+            };
+            let steps = (start..self.op.steps.end).take(most);
+            let end = start + steps.take_while(belongs).count();
+            groups.push(Group {
+                steps: start..end,
+                persistent,
+            });
+            start = end;
+        }
+        groups
     }
 
-    /// Whether a dispatch takes all steps of a group.
-    pub(in crate::gpu::kernel) fn is_persistent(&self) -> bool {
-        self.persistent
+    /// How many steps from `start` on a group may have.
+    fn most_steps(&self, start: usize, persistent: bool) -> usize {
+        if !persistent {
+            return STEPS_PER_GROUP;
+        }
+        let macs = multiply_adds(self.op, self.op.offsets.batch_size(start)).max(1);
+        let affordable = usize::try_from(self.budget / macs).unwrap_or(usize::MAX);
+        (ITERATIONS_PER_DISPATCH / self.iterations)
+            .min(affordable)
+            .max(1)
     }
 
     /// The form of a step's dispatches.
@@ -143,15 +171,20 @@ impl<'a> Schedule<'a> {
         forms.find(|(form, _)| *form == wanted).unwrap_or(widest)
     }
 
-    /// Records one dispatch: all steps of `steps` (persistent), or one phase of step `step`.
+    /// Records one dispatch: all steps of a persistent group, or one phase of a step.
     pub(in crate::gpu::kernel) fn dispatch(
         &self,
         recorder: &mut Recorder<'_>,
         bindings: &[Binding],
         params: &Params,
-        (steps, at): (&Range<usize>, Option<(usize, Phase)>),
+        (group, at): (&Group, Option<(usize, Phase)>),
     ) -> Result<()> {
         let op = self.op;
+        let steps = &group.steps;
+        let workgroup = match group.persistent {
+            true => self.workgroup,
+            false => self.workgroup.min(STEP_WORKGROUP),
+        };
         let packing = &op.offsets;
         let (step, phase) = match at {
             Some((step, phase)) => (step, phase),
@@ -167,15 +200,13 @@ impl<'a> Schedule<'a> {
         if self.rebuilt && op.spec.is_per_gate_norm() {
             overrides.push(("REBUILT", 1.0));
         }
-        overrides.push(("WORKGROUP", self.workgroup as f64));
-        overrides.push(("PERSISTENT", f64::from(u8::from(self.persistent))));
+        overrides.push(("WORKGROUP", workgroup as f64));
+        overrides.push(("PERSISTENT", f64::from(u8::from(group.persistent))));
         overrides.push(("PHASE", f64::from(phase.number)));
         let (form, shader) = self.form_at(step);
         let tiles = packing.batch_size(step).div_ceil(form.tile);
-        let blocks = phase
-            .units
-            .map_or(1, |units| units.div_ceil(self.workgroup));
-        let rows = match self.persistent {
+        let blocks = phase.units.map_or(1, |units| units.div_ceil(workgroup));
+        let rows = match group.persistent {
             true => packing.offsets()[steps.end] - packing.offsets()[steps.start],
             false => packing.batch_size(step),
         };
