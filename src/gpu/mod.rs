@@ -13,6 +13,7 @@ mod buffer;
 mod cache;
 mod context;
 mod device;
+mod element;
 mod kernel;
 mod options;
 mod pipeline;

@@ -24,8 +24,8 @@ use crate::batch::Packing;
 use crate::config::{Cell, RnnConfig};
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
-    BufferId, GatherRows, Gemm, Matrix, Mode, Program, Region, Role, RowMap, StateRegions,
-    TableOffset,
+    BufferId, GatherRows, Gemm, Matrix, Mode, Precision, Program, Region, Role, RowMap,
+    StateRegions, TableOffset,
 };
 use crate::packed::{PackedLayout, PackingJobs};
 use crate::params::ParameterLayout;
@@ -58,6 +58,15 @@ pub struct NetworkOptions {
     pub initial_state: bool,
     /// Rows of a time chunk where gates are not saved; at least one step is taken.
     pub chunk_rows: usize,
+    /// How packed weights, gates, and what passes from one layer to the next are stored.
+    ///
+    /// [`Precision::F16`] halves these; a GPU with the feature `SHADER_F16` can. Sums, states, the parameters, their gradients,
+    /// and everything that the caller writes or reads are `f32` still.
+    ///
+    /// The backward leaves the gates' gradients in the place of the gates. Where a loss is so small that these come below
+    /// `6e-5` they lose bits, below `6e-8` they are 0: multiply the loss's gradient by a power of two, and divide the
+    /// parameters' gradients by it (loss scaling; Micikevicius et al. 2018, Mixed Precision Training).
+    pub storage: Precision,
 }
 
 impl Default for NetworkOptions {
@@ -69,6 +78,7 @@ impl Default for NetworkOptions {
             accumulate: false,
             initial_state: false,
             chunk_rows: 4096,
+            storage: Precision::F32,
         }
     }
 }

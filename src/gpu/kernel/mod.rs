@@ -25,7 +25,7 @@ pub(crate) use recurrent::{TILES, cell_name, table as table_choice};
 use super::recorder::Recorder;
 use super::shader::Shader;
 use crate::error::Result;
-use crate::ops::Operation;
+use crate::ops::{Operation, Precision};
 
 /// Invocations of a workgroup in kernels of one invocation an element: `@workgroup_size` in their shaders.
 pub(crate) const LINEAR: usize = 256;
@@ -76,19 +76,23 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = vec![
         adam::shader(),
-        column_sums::shader(),
         elementwise::shader(),
         fill::shader(),
         gather_rows::shader(),
-        layer_norm_rows::shader(),
-        layer_norm_rows_backward::shader(),
         mean_squared_error::shader(),
-        merge_directions::shader(),
         split_directions::shader(),
         squared_norm::shader(),
-        strided_copies::shader(),
         sum_partials::shader(),
     ];
+    for stored in [Precision::F32, Precision::F16] {
+        shaders.extend([
+            column_sums::shader([stored; 2]),
+            layer_norm_rows::shader([stored; 3]),
+            layer_norm_rows_backward::shader([stored; 2]),
+            merge_directions::shader([stored; 2]),
+            strided_copies::shader([Precision::F32, stored]),
+        ]);
+    }
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
     shaders.extend(layer_step::shaders());

@@ -2,10 +2,11 @@
 //! terms get workgroups of their own, and a second dispatch adds up their results in a fixed order.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::{Gemm, RowMap};
+use crate::ops::{Gemm, Precision, RowMap};
 
 /// Workgroups that fill a GPU some times over.
 const GPU_GROUPS: usize = 512;
@@ -80,7 +81,7 @@ impl Split {
         let elements = op.m * op.n;
         recorder.reserve_scratch(self.splits * elements);
         recorder.dispatch(&Dispatch {
-            shader: &shader(),
+            shader: &shader(recorder.stored(op.c.region)),
             overrides: &[],
             uniform: bytemuck::bytes_of(&Params {
                 elements: elements as u32,
@@ -98,7 +99,7 @@ impl Split {
     }
 }
 
-pub(super) fn shader() -> Shader {
+pub(super) fn shader(result: Precision) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "gemm_sum",
@@ -109,4 +110,5 @@ pub(super) fn shader() -> Shader {
         &[Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&[Element::scalar("C", 1, result)])
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::form::Form;
 use super::params::Params;
-use super::shader::{Kernel, shader, variant};
+use super::shader::{Kernel, kept_elements, shader, stored, variant};
 use crate::error::{Error, Result};
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
@@ -99,11 +99,13 @@ impl<'a> Schedule<'a> {
                 false => "one dispatch for each phase of a step".to_owned(),
             }
         );
+        let stored = stored(op, recorder);
+        let shader_of = |form| shader(op, kernel, form, &kept_elements(op, form, stored));
         Ok(Self {
             op,
             rebuilt: false,
             forms: (forms.into_iter())
-                .map(|form| (form, shader(op, kernel, form)))
+                .map(|form| (form, shader_of(form)))
                 .collect(),
             persistent,
             workgroup: match persistent {
