@@ -82,7 +82,7 @@ pub trait Device: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Limit`] before anything is submitted if the program exceeds the device; [`Error::Option`] if it stores a buffer
-    /// in a [`Precision`](crate::Precision) that the device or an operation's kernel does not have; [`Error::Shape`] if an external
+    /// in a [`Precision`] that the device or an operation's kernel does not have; [`Error::Shape`] if an external
     /// buffer is missing, of another length, or given for a buffer that the program keeps to itself;
     /// [`Error::ForeignBuffer`] if it is another device's.
     fn load(
