@@ -16,8 +16,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> a: array<f32>;
-@group(1) @binding(1) var<storage, read> b: array<f32>;
+@group(1) @binding(0) var<storage, read> a: array<A>;
+@group(1) @binding(1) var<storage, read> b: array<B>;
 @group(1) @binding(2) var<storage, read_write> result: array<f32>;
 
 override MULTIPLY: bool = false;
@@ -35,9 +35,9 @@ fn main(
     var sum = 0.0;
     if column < params.columns {
         for (var row = params.row_start + lane; row < params.row_end; row += 16u) {
-            var value = a[params.a_offset + row * params.a_stride + column];
+            var value = f32(a[params.a_offset + row * params.a_stride + column]);
             if MULTIPLY {
-                value *= b[params.b_offset + row * params.b_stride + column];
+                value *= f32(b[params.b_offset + row * params.b_stride + column]);
             }
             sum += value;
         }

@@ -18,7 +18,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> table: array<u32>;
-@group(1) @binding(1) var<storage, read_write> result: array<f32>;
+@group(1) @binding(1) var<storage, read_write> result: array<Result>;
 
 override HAS_SOURCE: bool = true;
 override HAS_STEPS: bool = false;
@@ -45,5 +45,5 @@ fn main(
     if HAS_SOURCE {
         value *= source_value(params.source_offset + index);
     }
-    result[params.result_offset + index] = value;
+    result[params.result_offset + index] = to_Result(value);
 }

@@ -33,11 +33,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> a: array<f32>;
-@group(1) @binding(1) var<storage, read> b: array<f32>;
-@group(1) @binding(2) var<storage, read> bias: array<f32>;
+@group(1) @binding(0) var<storage, read> a: array<A>;
+@group(1) @binding(1) var<storage, read> b: array<B>;
+@group(1) @binding(2) var<storage, read> bias: array<Bias>;
 @group(1) @binding(3) var<storage, read> table: array<u32>;
-@group(1) @binding(4) var<storage, read_write> c: array<f32>;
+@group(1) @binding(4) var<storage, read_write> c: array<C>;
 
 // What the table maps: 0 nothing, 1 rows of `a`, 2 columns of `a`, 3 rows of `c`.
 override MAP: u32 = 0u;
@@ -76,12 +76,12 @@ fn store(row: u32, column: u32, split: u32, sums: vec4<f32>) {
             let index = start + j * params.c_column;
             var value = sums[lane];
             if params.has_bias != 0u {
-                value += bias[params.bias + j];
+                value += f32(bias[params.bias + j]);
             }
             if params.accumulate != 0u {
-                value += c[index];
+                value += f32(c[index]);
             }
-            c[index] = value;
+            c[index] = to_C(value);
         }
     }
 }
@@ -126,14 +126,14 @@ fn main(
                 column = table[params.map + p];
             }
             let skip = column * params.a_column;
-            a_values = vec4<f32>(a[a0 + skip], a[a1 + skip], a[a2 + skip], a[a3 + skip]);
+            a_values = vec4<f32>(f32(a[a0 + skip]), f32(a[a1 + skip]), f32(a[a2 + skip]), f32(a[a3 + skip]));
         }
         sh_a[a_term * PITCH + a_block] = a_values;
         var b_values = vec4<f32>();
         let q = k + b_term;
         if q < k_end {
             let at = b_starts + q * params.b_row;
-            b_values = vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
+            b_values = vec4<f32>(f32(b[at.x]), f32(b[at.y]), f32(b[at.z]), f32(b[at.w]));
         }
         sh_b[b_term * PITCH + b_block] = b_values;
         // The tiles are complete.

@@ -37,11 +37,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> a: array<vec4f>;
+@group(1) @binding(0) var<storage, read> a: array<A>;
 // Binding 1 is `b`: lib/weights_*.wgsl.
-@group(1) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(1) @binding(2) var<storage, read> bias: array<Bias>;
 @group(1) @binding(3) var<storage, read> table: array<u32>;
-@group(1) @binding(4) var<storage, read_write> c: array<vec4f>;
+@group(1) @binding(4) var<storage, read_write> c: array<C>;
 
 override WORKGROUP: u32 = 64u;
 // What the table maps: 0 nothing, 1 rows of `a`, 2 columns of `a`, 3 rows of `c`.
@@ -67,14 +67,14 @@ fn a_start(first_row: u32, slot: u32) -> u32 {
 
 fn a_load(start: u32, slot: u32, k: u32, k_end: u32) -> vec4f {
     if A_ALONG_K {
-        return a[start + k / 4u];
+        return vec4f(a[start + k / 4u]);
     }
     let p = k + slot / BLOCKS;
     var column = min(p, k_end - 1u);
     if MAP == 2u {
         column = table[params.map + column];
     }
-    return select(vec4f(), a[start + column * params.a_stride], p < k_end);
+    return select(vec4f(), vec4f(a[start + column * params.a_stride]), p < k_end);
 }
 
 fn b_row(column: u32, k: u32, k_end: u32) -> vec4f {
@@ -110,12 +110,12 @@ fn store(row: u32, column: u32, split: u32, sums: vec4f) {
         let at = params.c_offset + split * params.c_split + destination * params.c_row + column;
         var value = sums;
         if HAS_BIAS {
-            value += bias[params.bias + column];
+            value += vec4f(bias[params.bias + column]);
         }
         if params.accumulate != 0u {
-            value += c[at];
+            value += vec4f(c[at]);
         }
-        c[at] = value;
+        c[at] = to_C(value);
     }
 }
 

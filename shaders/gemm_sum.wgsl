@@ -13,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> partials: array<f32>;
-@group(1) @binding(1) var<storage, read_write> c: array<f32>;
+@group(1) @binding(1) var<storage, read_write> c: array<C>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -31,7 +31,7 @@ fn main(
     }
     let at = params.c_offset + index / params.columns * params.c_row + index % params.columns * params.c_column;
     if params.accumulate != 0u {
-        sum += c[at];
+        sum += f32(c[at]);
     }
-    c[at] = sum;
+    c[at] = to_C(sum);
 }

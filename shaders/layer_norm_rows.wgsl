@@ -19,10 +19,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read_write> values: array<f32>;
+@group(1) @binding(0) var<storage, read_write> values: array<Value>;
 @group(1) @binding(1) var<storage, read_write> deviations: array<f32>;
-@group(1) @binding(2) var<storage, read> scale: array<f32>;
-@group(1) @binding(3) var<storage, read> bias: array<f32>;
+@group(1) @binding(2) var<storage, read> scale: array<Scale>;
+@group(1) @binding(3) var<storage, read> bias: array<Bias>;
 
 override HAS_SCALE: bool = false;
 override HAS_BIAS: bool = false;
@@ -46,14 +46,14 @@ fn main(
     var own = 0.0;
     for (var element = local; element < params.width; element += 256u) {
         if counts(element) {
-            own += values[start + element];
+            own += f32(values[start + element]);
         }
     }
     let mean = workgroup_sum(own, local) * params.share;
     own = 0.0;
     for (var element = local; element < params.width; element += 256u) {
         if counts(element) {
-            let centred = values[start + element] - mean;
+            let centred = f32(values[start + element]) - mean;
             own += centred * centred;
         }
     }
@@ -62,15 +62,15 @@ fn main(
     for (var element = local; element < params.width; element += 256u) {
         var value = 0.0;
         if counts(element) {
-            value = (values[start + element] - mean) * deviation;
+            value = (f32(values[start + element]) - mean) * deviation;
             if HAS_SCALE {
-                value *= scale[params.scale_offset + element];
+                value *= f32(scale[params.scale_offset + element]);
             }
         }
         if HAS_BIAS {
-            value += bias[params.bias_offset + element];
+            value += f32(bias[params.bias_offset + element]);
         }
-        values[start + element] = value;
+        values[start + element] = to_Value(value);
     }
     if local == 0u {
         deviations[params.deviation_offset + row] = deviation;

@@ -19,8 +19,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read_write> values: array<f32>;
 @group(1) @binding(1) var<storage, read> deviations: array<f32>;
-@group(1) @binding(2) var<storage, read> scale: array<f32>;
-@group(1) @binding(3) var<storage, read> gradient: array<f32>;
+@group(1) @binding(2) var<storage, read> scale: array<Scale>;
+@group(1) @binding(3) var<storage, read> gradient: array<Gradient>;
 
 fn counts(element: u32) -> bool {
     return ((params.slot_mask >> (element % params.slots)) & 1u) != 0u;
@@ -43,7 +43,7 @@ fn main(
     var weighted = 0.0;
     for (var element = local; element < params.width; element += 256u) {
         if counts(element) {
-            let d_scaled = scale[params.scale_offset + element] * gradient[d_start + element];
+            let d_scaled = f32(scale[params.scale_offset + element]) * f32(gradient[d_start + element]);
             plain += d_scaled;
             weighted += d_scaled * values[start + element];
         }
@@ -54,7 +54,7 @@ fn main(
     for (var element = local; element < params.width; element += 256u) {
         var d_value = 0.0;
         if counts(element) {
-            let d_scaled = scale[params.scale_offset + element] * gradient[d_start + element];
+            let d_scaled = f32(scale[params.scale_offset + element]) * f32(gradient[d_start + element]);
             d_value = deviation * (d_scaled - mean - values[start + element] * weighted_mean);
         }
         values[start + element] = d_value;

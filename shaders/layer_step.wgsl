@@ -19,7 +19,7 @@ alias input_Weight = Gates;
 alias input_Sum = Gates;
 fn input_terms() -> u32 { return p.inputs; }
 fn input_units() -> u32 { return p.hidden; }
-fn input_term(tile: Tile, lane: u32, k: u32) -> f32 { return x[p.x + (tile.row + lane) * p.inputs + k]; }
+fn input_term(tile: Tile, lane: u32, k: u32) -> f32 { return f32(x[p.x + (tile.row + lane) * p.inputs + k]); }
 fn input_weight(tile: Tile, unit: u32, k: u32) -> Gates { return weight_at(p.input / SLOTS + k * p.hidden + unit); }
 fn input_times(weight: Gates, term: f32) -> Gates { return weight * term; }
 

@@ -17,9 +17,9 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> first: array<f32>;
 @group(1) @binding(1) var<storage, read> second: array<f32>;
-@group(1) @binding(2) var<storage, read> residual: array<f32>;
+@group(1) @binding(2) var<storage, read> residual: array<Residual>;
 @group(1) @binding(3) var<storage, read> table: array<u32>;
-@group(1) @binding(4) var<storage, read_write> output: array<f32>;
+@group(1) @binding(4) var<storage, read_write> output: array<Output>;
 
 override HAS_RESIDUAL: bool = false;
 
@@ -56,7 +56,7 @@ fn main(
         value += second[params.second_offset + row(token, 1u) * params.width + unit];
     }
     if HAS_RESIDUAL {
-        value += residual[params.residual_offset + index];
+        value += f32(residual[params.residual_offset + index]);
     }
-    output[params.output_offset + index] = value;
+    output[params.output_offset + index] = to_Output(value);
 }

@@ -13,8 +13,8 @@ fn recurrent_terms() -> u32 { return p.hidden; }
 fn recurrent_units() -> u32 { return thread_units(); }
 fn recurrent_term(tile: Tile, lane: u32, j: u32) -> Gates {
     let at = (tile.gate_row + lane) * p.hidden + j;
-    if (WHOLE_NORM) { return recurrent_sums[p.recurrent_sums + at]; }
-    return gates[p.gates + at];
+    if (WHOLE_NORM) { return sums_at(at); }
+    return gates_at(at);
 }
 fn recurrent_weight(tile: Tile, unit: u32, j: u32) -> UnitWeights {
     let at = (tile.direction * p.weights_stride + p.recurrent) / SLOTS + j * p.state;

@@ -11,9 +11,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> source: array<f32>;
+@group(1) @binding(0) var<storage, read> source: array<Source>;
 @group(1) @binding(1) var<storage, read> table: array<u32>;
-@group(1) @binding(2) var<storage, read_write> result: array<f32>;
+@group(1) @binding(2) var<storage, read_write> result: array<Result>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -42,9 +42,9 @@ fn main(
     let row = element / columns;
     let column = element % columns;
     let destination = table[job + 2u] + row * table[job + 6u] + column * table[job + 7u];
-    var value = source[table[job + 1u] + row * table[job + 4u] + column * table[job + 5u]];
+    var value = f32(source[table[job + 1u] + row * table[job + 4u] + column * table[job + 5u]]);
     if params.accumulate != 0u {
-        value += result[destination];
+        value += f32(result[destination]);
     }
-    result[destination] = value;
+    result[destination] = to_Result(value);
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Program, Role, Section};
+use crate::ops::{BufferId, Precision, Program, Role, Section};
 
 /// A buffer of `f32` on some device, shared between plans: parameters, gradients, optimizer state, a caller's input.
 /// Cloning it clones the handle.
@@ -87,7 +87,8 @@ pub trait Device: Debug + Send + Sync {
     /// what the caller computed, and writes where the caller goes on, without a copy.
     ///
     /// # Errors
-    /// [`Error::Limit`] before anything is submitted if the program exceeds the device; [`Error::Shape`] if an external
+    /// [`Error::Limit`] before anything is submitted if the program exceeds the device; [`Error::Option`] if it stores a buffer
+    /// in a [`Precision`] that the device or an operation's kernel does not have; [`Error::Shape`] if an external
     /// buffer is missing, of another length, or given for a buffer that the program keeps to itself;
     /// [`Error::ForeignBuffer`] if it is another device's.
     fn load(
@@ -206,6 +207,13 @@ pub(crate) fn bind<'a>(
         }
         if buffer.len() != spec.len {
             return Err(Error::shape(spec.label, spec.len, buffer.len()));
+        }
+        if spec.precision != Precision::F32 {
+            return Err(Error::shape(
+                format!("external buffer for `{}`", spec.label),
+                "a buffer of the program stored in F32",
+                format!("one stored in {:?}", spec.precision),
+            ));
         }
         if bound[id.0].replace(buffer).is_some() {
             return Err(Error::shape(spec.label, "one external buffer", "two"));

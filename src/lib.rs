@@ -94,7 +94,7 @@ pub use config::{
 pub use device::{Device, DeviceBuffer, Plan, Span};
 pub use error::{Error, Result};
 pub use initial::{Initial, WeightInitial};
-pub use ops::Mode;
+pub use ops::{Mode, Precision};
 pub use params::{ParameterEntry, ParameterKind, ParameterLayout, Parameters};
 pub use rnn::{GradientMode, Network, NetworkOptions, Rnn};
 pub use state::{Gradients, Output, OutputGradient, State};

@@ -15,6 +15,8 @@ mod optimizers;
 mod copies;
 #[path = "gpu_operations/device.rs"]
 mod device;
+#[path = "gpu_operations/half.rs"]
+mod half;
 #[path = "gpu_operations/norms.rs"]
 mod norms;
 #[path = "gpu_operations/products.rs"]

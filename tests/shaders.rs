@@ -19,11 +19,11 @@ fn parse(shader: &Shader) -> (Module, ModuleInfo) {
             error.emit_to_string(shader.source())
         )
     });
-    // No optional capability: what a browser validates. Only kernels that are chosen for a device with subgroups need them.
-    let capabilities = match shader.needs_subgroups() {
-        true => Capabilities::SUBGROUP,
-        false => Capabilities::empty(),
-    };
+    // No optional capability: what a browser validates. Only kernels that are chosen for a device with subgroups, or for
+    // buffers in half precision, need them.
+    let mut capabilities = Capabilities::empty();
+    capabilities.set(Capabilities::SUBGROUP, shader.needs_subgroups());
+    capabilities.set(Capabilities::SHADER_FLOAT16, shader.needs_f16());
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -60,6 +60,39 @@ fn for_each(check: impl Fn(&Shader, &Module, &ModuleInfo)) {
         let (module, info) = parse(shader);
         let (module, info) = resolved(shader, &module, &info);
         check(shader, &module, &info);
+    }
+}
+
+/// Half precision is asked for by those shaders that have buffers of it, each kernel that a network may run on them.
+#[test]
+fn f16_is_enabled_where_buffers_hold_it() {
+    let shaders = all();
+    for shader in &shaders {
+        let label = shader.label();
+        let enabled = shader.source().starts_with("enable f16;");
+        assert_eq!(enabled, shader.needs_f16(), "{label}");
+        assert_eq!(shader.source().contains("f16"), enabled, "{label}");
+        assert_eq!(shader.precisions().len(), shader.bindings().len());
+    }
+    for stem in [
+        "column_sums",
+        "dropout_rows",
+        "gemm",
+        "gemm_broadcast",
+        "gemm_sum",
+        "layer_norm_rows",
+        "layer_norm_rows_backward",
+        "layer_step_lstm",
+        "merge_directions",
+        "recurrent_backward_gru",
+        "recurrent_forward_elman",
+        "strided_copies",
+    ] {
+        let of_stem = |shader: &&Shader| shader.label().starts_with(stem);
+        assert!(
+            { shaders.iter() }.filter(of_stem).any(Shader::needs_f16),
+            "{stem}"
+        );
     }
 }
 
@@ -224,7 +257,11 @@ fn translates_to_hlsl() {
     for_each(|shader, module, info| {
         // As wgpu's DX12 backend asks for it; the special constants carry the number of workgroups.
         let options = hlsl::Options {
-            shader_model: hlsl::ShaderModel::V5_1,
+            // 16-bit types came with 6.2; wgpu offers them where the compiler takes that.
+            shader_model: match shader.needs_f16() {
+                true => hlsl::ShaderModel::V6_2,
+                false => hlsl::ShaderModel::V5_1,
+            },
             fake_missing_bindings: true,
             special_constants_binding: Some(hlsl::BindTarget {
                 space: 0,
@@ -243,6 +280,10 @@ fn translates_to_hlsl() {
 #[test]
 fn translates_to_glsl() {
     for_each(|shader, module, info| {
+        // GLSL ES has no 16-bit types, and no GL adapter the feature.
+        if shader.needs_f16() {
+            return;
+        }
         let options = glsl::Options {
             version: glsl::Version::new_gles(310),
             ..Default::default()

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use wgpu_rnn::rnn::GradientMode;
-use wgpu_rnn::{Device, Mode, OutputGradient, PackedBatch, Packing, Result, RnnConfig, reference};
+use wgpu_rnn::{Device, Mode, OutputGradient, PackedBatch, Packing, Precision, Result, reference};
 
 use crate::definition::Workload;
 use crate::planned::{Data, Planned};
@@ -50,15 +50,23 @@ pub(crate) fn check_stream(data: &Data, device: &Arc<dyn Device>) -> Result<Diff
         y: difference,
         d_x: None,
         d_weights: None,
-        tolerance: tolerance(&data.config),
+        tolerance: tolerance(data),
     })
 }
 
 /// The roundings of a step's sums add up like a random walk in each layer, while those of earlier steps fade, as gates
 /// forget; a factor of 8 for the largest of many elements and for the gradients, which grow beyond 1.
-fn tolerance(config: &RnnConfig) -> f64 {
+///
+/// In half precision a weight, below `1 / sqrt(hidden)`, is rounded by `2^-11` of itself, and so is each argument of about 1:
+/// these roundings are much larger than those of the sums, but their terms are as small as the weights are.
+fn tolerance(data: &Data) -> f64 {
+    let config = &data.config;
     let terms = (config.input_size() + config.hidden_size()) as f64;
-    8.0 * f64::from(f32::EPSILON) * terms.sqrt() * config.layer_count() as f64
+    let of_layer = match data.storage {
+        Precision::F32 => f64::from(f32::EPSILON) * terms.sqrt(),
+        Precision::F16 => ((terms / config.hidden_size() as f64).sqrt() + 1.0) / 2048.0,
+    };
+    8.0 * of_layer * config.layer_count() as f64
 }
 
 /// Compares a workload on a device with the reference.
@@ -112,7 +120,7 @@ pub(crate) fn check(
         y,
         d_x,
         d_weights,
-        tolerance: tolerance(&data.config),
+        tolerance: tolerance(data),
     })
 }
 

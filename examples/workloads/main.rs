@@ -197,7 +197,7 @@ fn time(
     device: &Arc<dyn Device>,
     report: &Report,
 ) -> Result<bool> {
-    let data = Data::new(workload)?;
+    let data = Data::new(workload)?.stored_in(options.storage());
     let mode = workload.training.then(|| options.gradient_mode());
     let difference = match workload.streams {
         true => check::check_stream(&data, device)?,
@@ -273,6 +273,7 @@ fn report_costs(workload: &Workload, planned: &Planned, before: Option<f64>, rep
         &[
             ("parameter_mb", mebibytes(program.bytes(Role::External))),
             ("activation_mb", mebibytes(program.bytes(Role::Activation))),
+            ("packed_mb", mebibytes(program.bytes(Role::Packed))),
             ("workspace_mb", mebibytes(program.bytes(Role::Workspace))),
             ("plan_mb", mebibytes(planned.plan.bytes())),
             ("rss_before_mb", before),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use wgpu_rnn::Precision;
 use wgpu_rnn::rnn::GradientMode;
 
 use crate::definition::{Cell, Workload};
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     /// Save states alone and recompute the gates in the backward
     #[arg(long)]
     pub(crate) recompute: bool,
+    /// GPU: how weights and activations are stored
+    #[arg(long, value_enum, default_value_t = StorageChoice::F32)]
+    pub(crate) storage: StorageChoice,
     /// GPU: sequences of a workgroup's tile in the recurrent kernels, 1, 4, 8 or 16
     #[arg(long)]
     pub(crate) tile: Option<usize>,
@@ -102,7 +106,22 @@ pub(crate) enum StrategyChoice {
     Step,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StorageChoice {
+    /// Single precision
+    F32,
+    /// Half precision, for adapters with SHADER_F16
+    F16,
+}
+
 impl Options {
+    pub(crate) fn storage(&self) -> Precision {
+        match self.storage {
+            StorageChoice::F32 => Precision::F32,
+            StorageChoice::F16 => Precision::F16,
+        }
+    }
+
     /// What to ask of an adapter.
     #[cfg(feature = "gpu")]
     pub(crate) fn gpu(&self) -> wgpu_rnn::gpu::GpuOptions {

@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::ops::{Program, Region, Role, Section};
 use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
 use wgpu_rnn::{
-    Device, DeviceBuffer, Error, Mode, PackedBatch, Packing, Parameters, Plan, Result, RnnConfig,
+    Device, DeviceBuffer, Error, Mode, PackedBatch, Packing, Parameters, Plan, Precision, Result,
+    RnnConfig,
 };
 
 use crate::definition::Workload;
@@ -22,6 +23,8 @@ pub(crate) struct Data {
     pub(crate) x: Vec<Vec<f32>>,
     /// Gradients of the outputs, likewise.
     pub(crate) d_y: Vec<Vec<f32>>,
+    /// How weights and activations are stored.
+    pub(crate) storage: Precision,
 }
 
 impl Data {
@@ -46,7 +49,13 @@ impl Data {
             config,
             x,
             d_y,
+            storage: Precision::F32,
         })
+    }
+
+    /// The same, weights and activations stored otherwise.
+    pub(crate) fn stored_in(self, storage: Precision) -> Self {
+        Self { storage, ..self }
     }
 }
 
@@ -99,6 +108,7 @@ impl Planned {
             },
             gradients: mode,
             initial_state: lengths == [1],
+            storage: data.storage,
             ..NetworkOptions::on(device.as_ref())
         };
         let packing = Arc::new(Packing::new(lengths)?);

@@ -8,8 +8,7 @@ fn recurrent_unit(site: Site, sum: Gates) {
 
 fn state_gradient_unit(site: Site, d_h: f32) {
     let d_new = take_h_gradient(site, d_h);
-    let at = p.gates + site.gate;
-    let argument = gates[at];
+    let argument = gates_at(site.gate);
     let value = candidate_value(site.direction, argument);
-    gates[at] = d_new * candidate_slope(site.direction, argument, value);
+    put_gates(site.gate, d_new * candidate_slope(site.direction, argument, value));
 }

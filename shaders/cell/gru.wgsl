@@ -8,8 +8,7 @@ fn recurrent_unit(site: Site, sum: Gates) {
 
 fn state_gradient_unit(site: Site, d_h: f32) {
     let d_new = take_h_gradient(site, d_h);
-    let at = p.gates + site.gate;
-    let d = gru_backward(site.direction, gates[at], old_h(site), d_new);
-    gates[at] = d.argument;
+    let d = gru_backward(site.direction, gates_at(site.gate), old_h(site), d_new);
+    put_gates(site.gate, d.argument);
     carry[d_h_place(site)] += d.old;
 }

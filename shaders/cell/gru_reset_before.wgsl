@@ -2,17 +2,15 @@
 // r * h, where h is the state as the recurrent product sees it (with its dropout mask).
 
 fn recurrent_unit(site: Site, sum: Gates) {
-    let at = p.gates + site.gate;
-    let argument = gates[at] + sum;
-    gates[at] = argument;
+    let argument = gates_at(site.gate) + sum;
+    put_gates(site.gate, argument);
     states[second_place(site, site.unit)] = gate_value(site.direction, argument.x) * old_input(site);
 }
 
 fn second_unit(site: Site, sum: f32) {
-    let at = p.gates + site.gate;
-    var argument = gates[at];
+    var argument = gates_at(site.gate);
     argument.z += sum;
-    gates[at] = argument;
+    put_gates(site.gate, argument);
     let z = gate_value(site.direction, argument.y);
     let n = candidate_value(site.direction, argument.z);
     store_h(site, gru_state(z, n, old_h(site)));
@@ -21,22 +19,22 @@ fn second_unit(site: Site, sum: f32) {
 // Leaves r's argument in place for the second phase.
 fn state_gradient_unit(site: Site, d_h: f32) {
     let d_new = take_h_gradient(site, d_h);
-    let at = p.gates + site.gate;
-    let argument = gates[at];
+    let argument = gates_at(site.gate);
     let z = gate_value(site.direction, argument.y);
     let n = candidate_value(site.direction, argument.z);
     let d = gru_state_gradient(z, n, old_h(site), d_new);
     let d_z = d.z * gate_slope(site.direction, argument.y, z);
     let d_n = d.n * candidate_slope(site.direction, argument.z, n);
-    gates[at] = vec4f(argument.x, d_z, d_n, 0.0);
+    put_gates(site.gate, vec4f(argument.x, d_z, d_n, 0.0));
     carry[d_h_place(site)] += d.old;
 }
 
 // `sum` is the gradient of r * h.
 fn second_gradient_unit(site: Site, sum: f32) {
-    let at = p.gates + site.gate;
-    let argument = gates[at].x;
+    let kept = gates_at(site.gate);
+    let argument = kept.x;
     let r = gate_value(site.direction, argument);
-    gates[at].x = sum * old_input(site) * gate_slope(site.direction, argument, r);
+    let d_argument = sum * old_input(site) * gate_slope(site.direction, argument, r);
+    put_gates(site.gate, vec4f(d_argument, kept.yzw));
     carry[d_h_place(site)] += sum * r * input_mask(site);
 }

@@ -20,10 +20,9 @@ fn recurrent_unit(site: Site, sum: Gates) {
 
 // From the gradient of m to that of the gates.
 fn lstm_unit_gradient(site: Site, d_m: f32) {
-    let at = p.gates + site.gate;
     let old = old_c(site);
     let peephole = lstm_peepholes(site);
-    let argument = lstm_arguments(site, gates[at], old);
+    let argument = lstm_arguments(site, gates_at(site.gate), old);
     let cell = lstm_cell(site.direction, argument, old);
     let output_argument = argument.w + peephole.z * lstm_peeped(old, cell.c);
     let output = lstm_output(site.direction, output_argument, cell.c);
@@ -31,7 +30,7 @@ fn lstm_unit_gradient(site: Site, d_m: f32) {
     let d_peeped = peephole.z * d_output_side.x;
     let d_c = take_c_gradient(site) + d_output_side.y + select(0.0, d_peeped, PEEPHOLE == 1u);
     let d = lstm_cell_gradient(site.direction, argument, old, cell, d_c);
-    gates[at] = vec4f(d.argument, d_output_side.x);
+    put_gates(site.gate, vec4f(d.argument, d_output_side.x));
     carry[d_c_place(site)] += d.old + peephole.x * d.argument.x + peephole.y * d.argument.y
         + select(0.0, d_peeped, PEEPHOLE == 2u);
     if (PEEPHOLE != 0u) {

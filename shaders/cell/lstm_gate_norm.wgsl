@@ -15,19 +15,19 @@ fn gate_arguments(site: Site, sums: vec4f, moments: GateMoments) -> vec4f {
 }
 
 fn gate_norm_cell(site: Site, moments: GateMoments) -> LstmCell {
-    return lstm_cell(site.direction, gate_arguments(site, gates[p.gates + site.gate], moments), old_c(site));
+    return lstm_cell(site.direction, gate_arguments(site, gates_at(site.gate), moments), old_c(site));
 }
 
 fn gate_moments(tile: Tile, lane: u32, thread: u32) -> GateMoments {
     let count = f32(p.hidden);
     var sum = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        sum += gates[p.gates + site_at(tile, lane, unit).gate];
+        sum += gates_at(site_at(tile, lane, unit).gate);
     }
     let mean = workgroup_sum(sum, thread) / count;
     var squares = vec4f();
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = gates[p.gates + site_at(tile, lane, unit).gate] - mean;
+        let deviation = gates_at(site_at(tile, lane, unit).gate) - mean;
         squares += deviation * deviation;
     }
     let variance = workgroup_sum(squares, thread) / count;
@@ -41,26 +41,27 @@ fn complete_sums(tile: Tile, lane: u32, thread: u32) -> GateMoments {
             let site = site_at(tile, lane, unit);
             let peephole = lstm_peepholes(site);
             let old = old_c(site);
-            gates[p.gates + site.gate] +=
-                vec4f(peephole.x * old, peephole.y * old, 0.0, select(0.0, peephole.z * old, PEEPHOLE == 2u));
+            let seen = vec4f(peephole.x * old, peephole.y * old, 0.0, select(0.0, peephole.z * old, PEEPHOLE == 2u));
+            put_gates(site.gate, gates_at(site.gate) + seen);
         }
     }
     let moments = gate_moments(tile, lane, thread);
     if (PEEPHOLE != 1u) { return moments; }
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
         let site = site_at(tile, lane, unit);
-        gates[p.gates + site.gate].w += lstm_peepholes(site).z * gate_norm_cell(site, moments).c;
+        let seen = lstm_peepholes(site).z * gate_norm_cell(site, moments).c;
+        put_gates(site.gate, gates_at(site.gate) + vec4f(0.0, 0.0, 0.0, seen));
     }
     return gate_moments(tile, lane, thread);
 }
 
-fn recurrent_unit(site: Site, sum: Gates) { gates[p.gates + site.gate] += sum; }
+fn recurrent_unit(site: Site, sum: Gates) { put_gates(site.gate, gates_at(site.gate) + sum); }
 
 fn norm_forward(tile: Tile, lane: u32, thread: u32) {
     let moments = complete_sums(tile, lane, thread);
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
         let site = site_at(tile, lane, unit);
-        let argument = gate_arguments(site, gates[p.gates + site.gate], moments);
+        let argument = gate_arguments(site, gates_at(site.gate), moments);
         let cell = lstm_cell(site.direction, argument, old_c(site));
         let output = lstm_output(site.direction, argument.w, cell.c);
         store_c(site, cell.c);
@@ -88,7 +89,7 @@ struct GateNormUnit {
 }
 
 fn gate_norm_unit(site: Site, moments: GateMoments) -> GateNormUnit {
-    let sums = gates[p.gates + site.gate];
+    let sums = gates_at(site.gate);
     let argument = gate_arguments(site, sums, moments);
     let cell = lstm_cell(site.direction, argument, old_c(site));
     let output = lstm_output(site.direction, argument.w, cell.c);
@@ -145,7 +146,7 @@ fn norm_backward(tile: Tile, lane: u32, thread: u32) {
         add_slot_gradients(site, p.norm_gates, d_argument * back.normalised);
         let weighted = slots_at(site.direction, p.norm_gates, unit) * d_argument;
         let d_sums = moments.deviation * (weighted - means - back.normalised * means_normalised);
-        gates[p.gates + site.gate] = d_sums;
+        put_gates(site.gate, d_sums);
         let peephole = lstm_peepholes(site);
         carry[d_c_place(site)] += d.old + peephole.x * d_sums.x + peephole.y * d_sums.y
             + select(0.0, peephole.z * d_sums.w, PEEPHOLE == 2u);

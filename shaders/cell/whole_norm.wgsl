@@ -6,12 +6,12 @@ fn recurrent_moments(tile: Tile, lane: u32, thread: u32) -> vec2f {
     let count = f32(p.hidden) * dot(NORM_SLOTS, vec4f(1.0));
     var sum = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        sum += dot(recurrent_sums[p.recurrent_sums + site_at(tile, lane, unit).gate], NORM_SLOTS);
+        sum += dot(sums_at(site_at(tile, lane, unit).gate), NORM_SLOTS);
     }
     let mean = workgroup_sum(vec4f(sum, 0.0, 0.0, 0.0), thread).x / count;
     var squares = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = recurrent_sums[p.recurrent_sums + site_at(tile, lane, unit).gate] - mean;
+        let deviation = sums_at(site_at(tile, lane, unit).gate) - mean;
         squares += dot(deviation * deviation, NORM_SLOTS);
     }
     let variance = workgroup_sum(vec4f(squares, 0.0, 0.0, 0.0), thread).x / count;
@@ -19,13 +19,13 @@ fn recurrent_moments(tile: Tile, lane: u32, thread: u32) -> vec2f {
 }
 
 fn normalised_sums(site: Site, moments: vec2f) -> vec4f {
-    return (recurrent_sums[p.recurrent_sums + site.gate] - moments.x) * moments.y * NORM_SLOTS;
+    return (sums_at(site.gate) - moments.x) * moments.y * NORM_SLOTS;
 }
 
 // The arguments of a unit's gates.
 fn whole_arguments(site: Site, moments: vec2f) -> vec4f {
     let scale = slots_at(site.direction, p.norm_recurrent, site.unit);
-    return gates[p.gates + site.gate] + scale * normalised_sums(site, moments);
+    return gates_at(site.gate) + scale * normalised_sums(site, moments);
 }
 
 // Takes the gradient of a unit's arguments; returns its share of the two sums that the normalisation's gradient needs.
@@ -33,7 +33,7 @@ fn take_argument_gradient(site: Site, moments: vec2f, gradient: vec4f) -> vec4f 
     let normalised = normalised_sums(site, moments);
     let weighted = slots_at(site.direction, p.norm_recurrent, site.unit) * gradient * NORM_SLOTS;
     add_slot_gradients(site, p.norm_recurrent, gradient * normalised);
-    gates[p.gates + site.gate] = gradient;
+    put_gates(site.gate, gradient);
     return vec4f(dot(weighted, vec4f(1.0)), dot(weighted, normalised), 0.0, 0.0);
 }
 
@@ -44,13 +44,12 @@ fn put_sum_gradients(tile: Tile, lane: u32, thread: u32, moments: vec2f, partial
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
         let site = site_at(tile, lane, unit);
         let scale = slots_at(site.direction, p.norm_recurrent, unit);
-        let weighted = scale * gates[p.gates + site.gate];
+        let weighted = scale * gates_at(site.gate);
         let normalised = normalised_sums(site, moments);
-        recurrent_sums[p.recurrent_sums + site.gate] =
-            moments.y * (weighted - means.x - normalised * means.y) * NORM_SLOTS;
+        put_sums(site.gate, moments.y * (weighted - means.x - normalised * means.y) * NORM_SLOTS);
     }
 }
 
-fn recurrent_unit(site: Site, sum: Gates) { recurrent_sums[p.recurrent_sums + site.gate] = sum; }
+fn recurrent_unit(site: Site, sum: Gates) { put_sums(site.gate, sum); }
 
 fn state_gradient_unit(site: Site, d_h: f32) { carry[scratch_place(site)] = take_h_gradient(site, d_h); }

@@ -142,12 +142,12 @@ struct Site {
 @group(0) @binding(0) var<uniform> p: Parameters;
 // Buffers that a kernel does not touch are not bound; another one of its own may have that number. Binding 0 are the packed weights of all directions, seen as gates (recurrent weights): lib/weights_*.wgsl.
 // The same, seen as numbers (second matrix, vectors)
-@group(1) @binding(1) var<storage, read> vectors: array<f32>;
+@group(1) @binding(1) var<storage, read> vectors: array<PackedNumber>;
 @group(1) @binding(2) var<storage, read> table: array<u32>;
 // [directions, gate_rows, hidden]
-@group(1) @binding(3) var<storage, read_write> gates: array<Gates>;
+@group(1) @binding(3) var<storage, read_write> gates: array<KeptGates>;
 // [directions, gate_rows, hidden]; bound to the same buffer as gates where there is no whole-row normalisation
-@group(1) @binding(4) var<storage, read_write> recurrent_sums: array<Gates>;
+@group(1) @binding(4) var<storage, read_write> recurrent_sums: array<KeptSums>;
 // h, recurrent input, mask, c, second
 @group(1) @binding(5) var<storage, read_write> states: array<f32>;
 
@@ -155,6 +155,12 @@ struct Site {
 @group(1) @binding(6) var<storage, read_write> carry: array<f32>;
 // [directions, tokens, state]: gradient of the state rows
 @group(1) @binding(7) var<storage, read_write> d_output: array<f32>;
+
+// A unit's place in the gate buffers, `gate` of its site, read and written.
+fn gates_at(gate: u32) -> Gates { return Gates(gates[p.gates + gate]); }
+fn put_gates(gate: u32, value: Gates) { gates[p.gates + gate] = to_KeptGates(value); }
+fn sums_at(gate: u32) -> Gates { return Gates(recurrent_sums[p.recurrent_sums + gate]); }
+fn put_sums(gate: u32, value: Gates) { recurrent_sums[p.recurrent_sums + gate] = to_KeptSums(value); }
 
 fn row_offset(step: u32) -> u32 { return table[p.offsets + step]; }
 
@@ -199,13 +205,13 @@ fn running_lane(tile: Tile, lane: u32) -> u32 { return min(lane, tile.size - 1u)
 
 // Element `index` of a part of the direction's vectors.
 fn vector_at(direction: u32, part: u32, index: u32) -> f32 {
-    return vectors[direction * p.weights_stride + part + index];
+    return f32(vectors[direction * p.weights_stride + part + index]);
 }
 
 // The four slots of a unit in a part of the direction's vectors.
 fn slots_at(direction: u32, part: u32, unit: u32) -> vec4f {
     let at = direction * p.weights_stride + part + 4u * unit;
-    return vec4f(vectors[at], vectors[at + 1u], vectors[at + 2u], vectors[at + 3u]);
+    return vec4f(f32(vectors[at]), f32(vectors[at + 1u]), f32(vectors[at + 2u]), f32(vectors[at + 3u]));
 }
 
 fn gate_activation(direction: u32, x: f32) -> f32 {

@@ -1,11 +1,11 @@
 // Rows of all steps in the gate and state buffers.
 
 // The input's share of a unit's arguments.
-fn projection_at(site: Site) -> Gates { return gates[p.gates + site.gate]; }
+fn projection_at(site: Site) -> Gates { return gates_at(site.gate); }
 
 // What a backward will start from.
 fn keep_arguments(site: Site, arguments: Gates) {
-    if (KEEPS_GATES) { gates[p.gates + site.gate] = arguments; }
+    if (KEEPS_GATES) { put_gates(site.gate, arguments); }
 }
 
 fn old_h(site: Site) -> f32 { return states[p.h + site.previous * p.state + site.unit]; }

@@ -7,7 +7,7 @@ fn second_units() -> u32 { return p.second_inputs; }
 fn second_term(tile: Tile, lane: u32, n: u32) -> f32 {
     let site = site_at(tile, lane, n);
     if (PROJECTION) { return d_output[d_output_place(site)]; }
-    return candidate_slot(gates[p.gates + site.gate]);
+    return candidate_slot(gates_at(site.gate));
 }
 fn second_weight(tile: Tile, unit: u32, n: u32) -> f32 {
     return vector_at(tile.direction, p.second, n * p.second_inputs + unit);

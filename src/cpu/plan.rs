@@ -12,7 +12,7 @@ use crate::cpu::panels::Panels;
 use crate::cpu::plain::LayerPanels;
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Operation, Program, Role, Section, TableOffset};
+use crate::ops::{BufferId, Operation, Precision, Program, Role, Section, TableOffset};
 
 /// A section of fewer multiplications than this is done by the thread that asks for it: handing it to the pool and waiting
 /// would take longer.
@@ -138,6 +138,17 @@ impl CpuPlan {
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Self> {
+        if let Some(spec) =
+            { program.buffers().iter() }.find(|spec| spec.precision != Precision::F32)
+        {
+            return Err(Error::option(
+                "storage",
+                format!(
+                    "buffer `{}` is stored in {:?}, which the GPU device alone can; the CPU device takes Precision::F32",
+                    spec.label, spec.precision
+                ),
+            ));
+        }
         let aliases = aliases(&program, external)?;
         let (mut scratch, mut panels) = (0, PanelCache::default());
         let (mut work, mut multiplications) = (<[Vec<Work>; 4]>::default(), [0; 4]);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::context::{Context, lock};
 use crate::device::{DeviceBuffer, Storage};
 use crate::error::{Error, Result};
+use crate::ops::Precision;
 
 /// The alignment of an imported range: WebGPU's default for a storage binding.
 const IMPORT_ALIGNMENT: u64 = 256;
@@ -25,6 +26,7 @@ pub struct BufferSlice {
     offset: u64,
     /// In bytes, at least 4.
     size: u64,
+    precision: Precision,
 }
 
 impl BufferSlice {
@@ -43,8 +45,12 @@ impl BufferSlice {
         self.size
     }
 
-    pub(crate) fn create(context: &Context, label: &str, len: usize) -> Result<Self> {
-        let size = check_size(context, label, len)?;
+    pub(crate) fn create(
+        context: &Context,
+        label: &str,
+        (len, precision): (usize, Precision),
+    ) -> Result<Self> {
+        let size = check_size(context, label, (len, precision))?;
         let buffer = context
             .scoped(|| {
                 context.device.create_buffer(&wgpu::BufferDescriptor {
@@ -67,6 +73,7 @@ impl BufferSlice {
             buffer,
             offset: 0,
             size,
+            precision,
         })
     }
 
@@ -96,23 +103,34 @@ impl BufferSlice {
             ));
         }
         require_usage(buffer, wgpu::BufferUsages::STORAGE)?;
-        check_size(context, "imported buffer", len)?;
+        check_size(context, "imported buffer", (len, Precision::F32))?;
         Ok(Self {
             owner: context.id,
             buffer: buffer.clone(),
             offset,
             size,
+            precision: Precision::F32,
         })
     }
 
+    /// Replaces elements from `offset` on; all of them, if they are not stored in `f32`.
     pub(crate) fn write(&self, context: &Context, offset: usize, values: &[f32]) -> Result<()> {
         require_usage(&self.buffer, wgpu::BufferUsages::COPY_DST)?;
-        let offset = self.offset + 4 * offset as u64;
-        context.scoped(|| {
-            context
-                .queue
-                .write_buffer(&self.buffer, offset, bytemuck::cast_slice(values));
-        })
+        let offset = self.offset + self.precision.bytes(offset);
+        let halves;
+        let bytes = match self.precision {
+            Precision::F32 => bytemuck::cast_slice(values),
+            Precision::F16 => {
+                halves = to_halves(values);
+                bytemuck::cast_slice(&halves)
+            }
+        };
+        context.scoped(|| context.queue.write_buffer(&self.buffer, offset, bytes))
+    }
+
+    /// How its elements are stored.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Whether its content can be copied from.
@@ -140,13 +158,35 @@ fn require_usage(buffer: &wgpu::Buffer, usage: wgpu::BufferUsages) -> Result<()>
     }
 }
 
-/// Bytes of a buffer of `len` elements, or [`Error::Limit`].
-pub(crate) fn check_size(context: &Context, label: &str, len: usize) -> Result<u64> {
+/// As the shaders store it (`lib/half.wgsl`), and a zero for whole words.
+fn to_halves(values: &[f32]) -> Vec<u16> {
+    let largest = f32::from(half::f16::MAX);
+    let bounded = values.iter().map(|value| value.clamp(-largest, largest));
+    let mut halves: Vec<u16> = bounded
+        .map(|value| half::f16::from_f32(value).to_bits())
+        .collect();
+    halves.resize(halves.len().next_multiple_of(2), 0);
+    halves
+}
+
+/// Bytes that a copy of so many elements takes: whole words.
+pub(crate) fn copied_bytes(len: usize, precision: Precision) -> u64 {
+    precision.bytes(len).next_multiple_of(4)
+}
+
+/// Bytes of a buffer of so many elements, or [`Error::Limit`].
+pub(crate) fn check_size(
+    context: &Context,
+    label: &str,
+    (len, precision): (usize, Precision),
+) -> Result<u64> {
     let limits = &context.limits;
     let limit = limits
         .max_buffer_size
         .min(limits.max_storage_buffer_binding_size);
-    let needed = (len as u64).saturating_mul(4).max(SMALLEST);
+    let needed = (precision.bytes(len).checked_next_multiple_of(4))
+        .unwrap_or(u64::MAX)
+        .max(SMALLEST);
     if needed <= limit {
         Ok(needed)
     } else {
@@ -171,12 +211,12 @@ pub(crate) fn slice_of<'a>(
     }
 }
 
-/// A buffer that the host can map to read `len` elements.
-pub(crate) fn staging(context: &Context, len: usize) -> Result<wgpu::Buffer> {
+/// A buffer of `size` bytes that the host can map to read.
+pub(crate) fn staging(context: &Context, size: u64) -> Result<wgpu::Buffer> {
     context.scoped(|| {
         context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("staging"),
-            size: 4 * len as u64,
+            size,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
@@ -200,15 +240,49 @@ pub(crate) fn copy_to(
     })
 }
 
+/// Where copied elements go, and how they were stored.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) values: &'a mut [f32],
+    pub(crate) precision: Precision,
+}
+
+impl<'a> From<&'a mut [f32]> for Part<'a> {
+    fn from(values: &'a mut [f32]) -> Self {
+        let precision = Precision::F32;
+        Self { values, precision }
+    }
+}
+
+impl Part<'_> {
+    fn bytes(&self) -> u64 {
+        copied_bytes(self.values.len(), self.precision)
+    }
+
+    /// Takes them from the start of `bytes`.
+    fn fill(&mut self, bytes: &[u8]) {
+        let stored = &bytes[..self.precision.bytes(self.values.len()) as usize];
+        match self.precision {
+            Precision::F32 => {
+                bytemuck::cast_slice_mut::<f32, u8>(self.values).copy_from_slice(stored);
+            }
+            Precision::F16 => {
+                for (value, half) in self.values.iter_mut().zip(stored.chunks_exact(2)) {
+                    *value = half::f16::from_le_bytes([half[0], half[1]]).into();
+                }
+            }
+        }
+    }
+}
+
 /// Maps `staging` after `submission` and copies its first elements to `parts`, one after the other, waiting.
 pub(crate) fn fetch(
     context: &Context,
     staging: &wgpu::Buffer,
     submission: wgpu::SubmissionIndex,
-    parts: &mut [&mut [f32]],
+    parts: &mut [Part<'_>],
 ) -> Result<()> {
-    let len = parts.iter().map(|values| values.len()).sum();
-    let mapping = Mapping::start(context, staging, len)?;
+    let mapping = Mapping::start(context, staging, parts.iter().map(Part::bytes).sum())?;
     context.wait(submission)?;
     let result = mapping.wait(context)?;
     finish(context, staging, result, parts)
@@ -219,9 +293,9 @@ pub(crate) async fn fetch_async(
     context: &Arc<Context>,
     staging: &wgpu::Buffer,
     submission: wgpu::SubmissionIndex,
-    values: &mut [f32],
+    part: Part<'_>,
 ) -> Result<()> {
-    let mapping = Mapping::start(context, staging, values.len())?;
+    let mapping = Mapping::start(context, staging, part.bytes())?;
     // Natively nobody else need be polling the device, so a thread waits for the submission: the executor's thread stays
     // free. A browser polls by itself.
     #[cfg(not(target_family = "wasm"))]
@@ -237,29 +311,27 @@ pub(crate) async fn fetch_async(
     #[cfg(target_family = "wasm")]
     let _ = submission;
     let result = mapping.await;
-    finish(context, staging, result, &mut [values])
+    finish(context, staging, result, &mut [part])
 }
 
 fn finish(
     context: &Context,
     staging: &wgpu::Buffer,
     mapped: Mapped,
-    parts: &mut [&mut [f32]],
+    parts: &mut [Part<'_>],
 ) -> Result<()> {
     context.check_lost()?;
     // A buffer of our own that no longer maps: that is how a device that was lost shows itself.
     mapped.map_err(|()| context.mark_lost("a buffer could not be mapped"))?;
     let _turn = context.turn();
     {
-        let len: usize = parts.iter().map(|values| size_of_val(*values)).sum();
         let view = staging
-            .get_mapped_range(..len as u64)
+            .get_mapped_range(..parts.iter().map(Part::bytes).sum::<u64>())
             .map_err(|error| Error::Device(error.to_string()))?;
         let mut rest = &view[..];
-        for values in parts {
-            let (part, after) = rest.split_at(size_of_val(*values));
-            bytemuck::cast_slice_mut::<f32, u8>(values).copy_from_slice(part);
-            rest = after;
+        for part in parts {
+            part.fill(rest);
+            rest = &rest[part.bytes() as usize..];
         }
     }
     staging.unmap();
@@ -281,11 +353,11 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn start(context: &Context, staging: &wgpu::Buffer, len: usize) -> Result<Self> {
+    fn start(context: &Context, staging: &wgpu::Buffer, bytes: u64) -> Result<Self> {
         let mapping = Self::default();
         let done = mapping.clone();
         context.scoped(|| {
-            staging.map_async(wgpu::MapMode::Read, ..4 * len as u64, move |result| {
+            staging.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
                 done.settle(result.map_err(|_| ()));
             });
         })?;

@@ -12,6 +12,7 @@ use super::options::GpuOptions;
 use super::pipeline::PipelineCache;
 use super::tuner::Tuner;
 use crate::error::{Error, Result};
+use crate::ops::Precision;
 
 /// Why the device is lost, if it is.
 pub(crate) type Lost = Arc<Mutex<Option<String>>>;
@@ -47,6 +48,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Context {
+    /// Whether buffers can be stored in this precision.
+    pub(crate) fn can_store(&self, precision: Precision) -> bool {
+        let needed = match precision {
+            Precision::F32 => wgpu::Features::empty(),
+            Precision::F16 => wgpu::Features::SHADER_F16,
+        };
+        self.device.features().contains(needed)
+    }
+
     /// [`Error::DeviceLost`] once the device was lost.
     pub(crate) fn check_lost(&self) -> Result<()> {
         match &*lock(&self.lost) {

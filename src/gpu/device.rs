@@ -13,14 +13,16 @@ use super::plan::GpuPlan;
 use super::tuner::{self, Tuned, Tuner};
 use crate::device::{Device, DeviceBuffer, Plan, Storage};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Program};
+use crate::ops::{BufferId, Precision, Program};
 
 /// Features that a caller's device must have: none.
 pub const REQUIRED_FEATURES: wgpu::Features = wgpu::Features::empty();
 
-/// Features that are used where a device has them, a caller's too: subgroups by kernels, timestamps by
-/// [`Plan::profile`] and [`GpuDevice::tune`], compiled pipelines by a [cache](GpuOptions::cache_directory).
+/// Features that are used where a device has them, a caller's too: subgroups by kernels, half precision by programs that
+/// [store](Precision) in it, timestamps by [`Plan::profile`] and [`GpuDevice::tune`], compiled pipelines by a
+/// [cache](GpuOptions::cache_directory).
 pub const OPTIONAL_FEATURES: wgpu::Features = (wgpu::Features::SUBGROUP
+    .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::TIMESTAMP_QUERY))
 .union(wgpu::Features::PIPELINE_CACHE);
 
@@ -146,6 +148,11 @@ impl GpuDevice {
         }
     }
 
+    /// Whether programs can have buffers that are stored in this precision: the underlying device has what it takes.
+    pub fn can_store(&self, precision: Precision) -> bool {
+        self.context.can_store(precision)
+    }
+
     /// Tells that the underlying device was lost: from now on every call returns [`Error::DeviceLost`].
     pub fn mark_lost(&self, reason: &str) {
         self.context.mark_lost(reason);
@@ -194,9 +201,9 @@ impl GpuDevice {
         buffer.check(&range, range.len())?;
         let mut values = vec![0.0; range.len()];
         if !values.is_empty() {
-            let staging = buffer::staging(&self.context, values.len())?;
+            let staging = buffer::staging(&self.context, 4 * values.len() as u64)?;
             let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
-            buffer::fetch_async(&self.context, &staging, copy, &mut values).await?;
+            buffer::fetch_async(&self.context, &staging, copy, (&mut values[..]).into()).await?;
         }
         Ok(values)
     }
@@ -231,7 +238,7 @@ impl Device for GpuDevice {
 
     fn buffer(&self, label: &str, len: usize) -> Result<DeviceBuffer> {
         self.context.check_lost()?;
-        let slice = BufferSlice::create(&self.context, label, len)?;
+        let slice = BufferSlice::create(&self.context, label, (len, Precision::F32))?;
         Ok(DeviceBuffer::new(Storage::Gpu(slice), len))
     }
 
@@ -250,9 +257,10 @@ impl Device for GpuDevice {
         buffer.check(&range, range.len())?;
         let mut values = vec![0.0; range.len()];
         if !values.is_empty() {
-            let staging = buffer::staging(&self.context, values.len())?;
+            let staging = buffer::staging(&self.context, 4 * values.len() as u64)?;
             let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
-            buffer::fetch(&self.context, &staging, copy, &mut [&mut values])?;
+            let mut parts = [(&mut values[..]).into()];
+            buffer::fetch(&self.context, &staging, copy, &mut parts)?;
         }
         Ok(values)
     }

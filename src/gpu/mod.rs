@@ -5,7 +5,7 @@
 //! only replays dispatches into command encoders: [`GpuPlan::run`](crate::device::Plan::run) submits them,
 //! [`GpuPlan::record`] writes them into an encoder of the caller's.
 //!
-//! Nothing beyond WebGPU's default limits and no optional feature is needed, subgroups and timestamps are used where they are: see [`REQUIRED_FEATURES`] and
+//! Nothing beyond WebGPU's default limits and no optional feature is needed, subgroups, half precision and timestamps are used where they are: see [`REQUIRED_FEATURES`] and
 //! [`required_limits`].
 
 mod adapter;
@@ -13,6 +13,7 @@ mod buffer;
 mod cache;
 mod context;
 mod device;
+mod element;
 mod kernel;
 mod options;
 mod pipeline;

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::buffer::{self, BufferSlice};
+use super::adapter;
+use super::buffer::{self, BufferSlice, Part};
 use super::context::Context;
 use super::kernel;
 use super::options::Tuning;
@@ -15,7 +16,7 @@ use super::tuner::{self, Choice};
 use crate::device;
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, BufferSpec, Program, SEED_WORDS, Section};
+use crate::ops::{BufferId, BufferSpec, Precision, Program, SEED_WORDS, Section};
 
 /// Dispatches in one submission at most: a command buffer takes memory for each.
 const DISPATCHES_PER_SUBMIT: usize = 8192;
@@ -71,7 +72,18 @@ impl GpuPlan {
     ) -> Result<Self> {
         context.check_lost()?;
         for spec in program.buffers() {
-            buffer::check_size(context, spec.label, spec.len)?;
+            if !context.can_store(spec.precision) {
+                return Err(Error::option(
+                    "storage",
+                    format!(
+                        "buffer `{}` is stored in {:?}, for which the device {} lacks the feature SHADER_F16; take                          Precision::F32, or an adapter that has it, with LimitsChoice::Adapter",
+                        spec.label,
+                        spec.precision,
+                        adapter::describe(&context.info),
+                    ),
+                ));
+            }
+            buffer::check_size(context, spec.label, (spec.len, spec.precision))?;
         }
         let recorder = || Recorder::new(context, &program, external).with_choice(choice);
         let mut recording = record_all(recorder(), &program)?;
@@ -156,10 +168,21 @@ impl GpuPlan {
     /// As [`Plan::read`].
     pub async fn read_async(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
         if let Some((staging, copy)) = self.start(&[], &[(buffer, values.len())])? {
-            buffer::fetch_async(&self.context, &staging, copy, values).await?;
+            let precision = self.precision(buffer);
+            let part = Part { values, precision };
+            buffer::fetch_async(&self.context, &staging, copy, part).await?;
             self.staging = Some(staging);
         }
         Ok(())
+    }
+
+    fn precision(&self, buffer: BufferId) -> Precision {
+        self.buffers[buffer.0].precision()
+    }
+
+    /// Bytes that a copy of the first `len` elements of a buffer takes.
+    fn copied_bytes(&self, buffer: BufferId, len: usize) -> u64 {
+        buffer::copied_bytes(len, self.precision(buffer))
     }
 
     /// Submits sections and copies of whole buffers to the staging buffer, one after the other; nothing is given back if nothing
@@ -174,21 +197,23 @@ impl GpuPlan {
             self.program.check_len(*buffer, *len)?;
             self.buffers[buffer.0].check_readable()?;
         }
-        let len = reads.iter().map(|(_, len)| len).sum();
-        if len == 0 {
+        let stored = |(id, len): &(BufferId, usize)| (*id, self.copied_bytes(*id, *len));
+        let reads: Vec<(BufferId, u64)> = reads.iter().map(stored).collect();
+        let size = reads.iter().map(|(_, bytes)| bytes).sum();
+        if size == 0 {
             if !sections.is_empty() {
                 self.context.scoped(|| self.submit(sections, |_| ()))?;
             }
             return Ok(None);
         }
         let staging = match self.staging.take() {
-            Some(staging) if staging.size() >= 4 * len as u64 => staging,
-            _ => buffer::staging(&self.context, len)?,
+            Some(staging) if staging.size() >= size => staging,
+            _ => buffer::staging(&self.context, size)?,
         };
         let copy_all = |encoder: &mut wgpu::CommandEncoder| {
             let mut at = 0;
-            for (buffer, len) in reads.iter().filter(|(_, len)| *len > 0) {
-                let (slice, bytes) = (&self.buffers[buffer.0], 4 * *len as u64);
+            for &(buffer, bytes) in reads.iter().filter(|(_, bytes)| *bytes > 0) {
+                let slice = &self.buffers[buffer.0];
                 encoder.copy_buffer_to_buffer(slice.buffer(), slice.offset(), &staging, at, bytes);
                 at += bytes;
             }
@@ -379,8 +404,12 @@ impl Plan for GpuPlan {
             .map(|(buffer, values)| (*buffer, values.len()))
             .collect();
         if let Some((staging, copy)) = self.start(sections, &lengths)? {
-            let mut parts: Vec<&mut [f32]> =
-                reads.iter_mut().map(|(_, part)| &mut **part).collect();
+            let mut parts: Vec<Part<'_>> = (reads.iter_mut())
+                .map(|(buffer, values)| Part {
+                    precision: self.precision(*buffer),
+                    values,
+                })
+                .collect();
             buffer::fetch(&self.context, &staging, copy, &mut parts)?;
             self.staging = Some(staging);
         }
@@ -412,8 +441,12 @@ fn record_all(mut recorder: Recorder<'_>, program: &Program) -> Result<Recording
 
 /// Refuses what the device cannot hold, before anything is created.
 fn check_recording(context: &Context, recording: &Recording) -> Result<()> {
-    buffer::check_size(context, "table", recording.words.len())?;
-    buffer::check_size(context, "scratch", recording.scratch)?;
+    for (label, len) in [
+        ("table", recording.words.len()),
+        ("scratch", recording.scratch),
+    ] {
+        buffer::check_size(context, label, (len, Precision::F32))?;
+    }
     let stride = step_stride(context);
     for (what, needed) in [
         (
@@ -447,7 +480,7 @@ fn bind_buffers(
 ) -> Result<Vec<BufferSlice>> {
     let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
         Some(buffer) => buffer::slice_of(context, buffer, spec.label).cloned(),
-        None => BufferSlice::create(context, spec.label, spec.len),
+        None => BufferSlice::create(context, spec.label, (spec.len, spec.precision)),
     };
     let given = device::bind(program, external)?;
     // Before anything is created.
@@ -570,7 +603,7 @@ fn textures(
         if let Binding::Texture(id) = *binding
             && textures.iter().all(|(known, _)| *known != id)
         {
-            textures.push((id, TextureCopy::new(context, program.buffers()[id.0].len)?));
+            textures.push((id, TextureCopy::new(context, &program.buffers()[id.0])?));
         }
     }
     Ok(textures)

@@ -110,7 +110,8 @@ impl Stopwatch {
         })?;
         // The ticks are read as pairs of the numbers that buffers hold, bit for bit.
         let mut words = vec![0.0f32; 2 * count];
-        buffer::fetch(context, &self.staging, submission, &mut [&mut words])?;
+        let mut parts = [(&mut words[..]).into()];
+        buffer::fetch(context, &self.staging, submission, &mut parts)?;
         let bits =
             |words: &[f32]| u64::from(words[0].to_bits()) | u64::from(words[1].to_bits()) << 32;
         Ok(words.chunks_exact(2).map(bits).collect())

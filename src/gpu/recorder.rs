@@ -10,7 +10,7 @@ use super::shader::{Access, Shader, TEXTURE_WIDTH};
 use super::tuner::Choice;
 use crate::device::DeviceBuffer;
 use crate::error::{Error, Result, checked_product};
-use crate::ops::{BufferId, Program, Recurrence, Region, Role, TableOffset};
+use crate::ops::{BufferId, Precision, Program, Recurrence, Region, Role, TableOffset};
 
 /// The largest uniform of a kernel, and the size of the uniform binding.
 pub(crate) const UNIFORM_BYTES: usize = 512;
@@ -231,7 +231,30 @@ impl<'a> Recorder<'a> {
 
     /// What the tuner found for an operation of a kernel.
     pub(crate) fn tuned(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
-        self.context.tuner.choice(kernel, op)
+        let weights = self.precision(op.weights);
+        self.context.tuner.choice(kernel, op, weights)
+    }
+
+    /// How a buffer is stored; another program's is refused elsewhere.
+    pub(crate) fn precision(&self, buffer: BufferId) -> Precision {
+        let spec = self.program.buffers().get(buffer.0);
+        spec.map_or(Precision::F32, |spec| spec.precision)
+    }
+
+    /// The same of a region's buffer, where there is one.
+    pub(crate) fn stored(&self, region: impl Into<Option<Region>>) -> Precision {
+        let region: Option<Region> = region.into();
+        region.map_or(Precision::F32, |region| self.precision(region.buffer))
+    }
+
+    /// How what a dispatch binds is stored.
+    fn precision_of(&self, binding: Binding) -> Precision {
+        match binding {
+            Binding::Read(buffer) | Binding::ReadWrite(buffer) => self.precision(buffer),
+            // A load from a texture gives `f32` whatever its format.
+            Binding::Texture(_) => Precision::F32,
+            Binding::Table | Binding::ScratchRead | Binding::ScratchWrite => Precision::F32,
+        }
     }
 
     /// Whether two of the program's buffers are one buffer of the device: the same, or both external and ranges of one.
@@ -394,6 +417,21 @@ impl<'a> Recorder<'a> {
             .copied())
         {
             return defect("its bindings are not those that the shader declares");
+        }
+        for (binding, declared) in dispatch.bindings.iter().zip(dispatch.shader.precisions()) {
+            let stored = self.precision_of(*binding);
+            let (Binding::Read(id) | Binding::ReadWrite(id)) = *binding else {
+                continue;
+            };
+            if stored != *declared {
+                let buffer = self.program.spec(id).label;
+                return Err(Error::option(
+                    "storage",
+                    format!(
+                        "buffer `{buffer}` is stored in {stored:?}, which kernel `{label}` cannot read or write there"
+                    ),
+                ));
+            }
         }
         if dispatch.uniform.len() != dispatch.shader.uniform_bytes()
             || dispatch.uniform.len() > UNIFORM_BYTES

@@ -6,6 +6,9 @@
 
 use std::sync::Arc;
 
+use super::element::{self, Element};
+use crate::ops::Precision;
+
 /// How a shader uses a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -26,6 +29,8 @@ pub struct Shader {
     label: String,
     source: Arc<str>,
     bindings: Vec<Access>,
+    /// How the elements of each binding are stored.
+    precisions: Vec<Precision>,
     overrides: Vec<(&'static str, f64)>,
     uniform_bytes: usize,
     subgroups: bool,
@@ -43,10 +48,21 @@ impl Shader {
             label: label.into(),
             source: modules.join("\n").into(),
             bindings: bindings.to_vec(),
+            precisions: vec![Precision::F32; bindings.len()],
             overrides: Vec::new(),
             uniform_bytes,
             subgroups: false,
         }
+    }
+
+    /// Declares the types of stored elements that it names; the buffers of other bindings hold `f32` or `u32`.
+    pub(crate) fn storing(mut self, elements: &[Element]) -> Self {
+        self.source = (element::module(elements) + &self.source).into();
+        self.label += &element::suffix(elements);
+        for element in elements {
+            self.precisions[element.binding] = element.precision;
+        }
+        self
     }
 
     /// Marks it as one for adapters with subgroups of at least eight lanes.
@@ -78,6 +94,16 @@ impl Shader {
     /// The storage buffers of group 1.
     pub fn bindings(&self) -> &[Access] {
         &self.bindings
+    }
+
+    /// How the elements of each of these buffers are stored.
+    pub fn precisions(&self) -> &[Precision] {
+        &self.precisions
+    }
+
+    /// Whether it needs `wgpu::Features::SHADER_F16`.
+    pub fn needs_f16(&self) -> bool {
+        self.precisions.contains(&Precision::F16)
     }
 
     /// Typical values of override constants.

@@ -4,9 +4,7 @@ use super::buffer::BufferSlice;
 use super::context::Context;
 use super::shader::TEXTURE_WIDTH;
 use crate::error::Result;
-
-/// Bytes of a texel: four elements.
-const TEXEL: usize = 16;
+use crate::ops::{BufferSpec, Precision};
 
 /// A texture of a buffer's size, [`TEXTURE_WIDTH`] texels a row.
 #[derive(Debug)]
@@ -14,12 +12,18 @@ pub(super) struct TextureCopy {
     texture: wgpu::Texture,
     view: wgpu::TextureView,
     texels: usize,
+    /// Bytes of a texel: four elements.
+    texel: usize,
 }
 
 impl TextureCopy {
-    /// For a buffer of `len` elements, a multiple of four.
-    pub(super) fn new(context: &Context, len: usize) -> Result<Self> {
-        let texels = len / 4;
+    /// For a buffer whose elements are a multiple of four.
+    pub(super) fn new(context: &Context, spec: &BufferSpec) -> Result<Self> {
+        let texels = spec.len / 4;
+        let format = match spec.precision {
+            Precision::F32 => wgpu::TextureFormat::Rgba32Float,
+            Precision::F16 => wgpu::TextureFormat::Rgba16Float,
+        };
         context.scoped(|| {
             let texture = context.device.create_texture(&wgpu::TextureDescriptor {
                 label: Some("weights"),
@@ -31,7 +35,7 @@ impl TextureCopy {
                 mip_level_count: 1,
                 sample_count: 1,
                 dimension: wgpu::TextureDimension::D2,
-                format: wgpu::TextureFormat::Rgba32Float,
+                format,
                 usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
                 view_formats: &[],
             });
@@ -39,6 +43,7 @@ impl TextureCopy {
                 view: texture.create_view(&wgpu::TextureViewDescriptor::default()),
                 texture,
                 texels,
+                texel: spec.precision.bytes(4) as usize,
             }
         })
     }
@@ -49,7 +54,7 @@ impl TextureCopy {
 
     pub(super) fn bytes(&self) -> u64 {
         let size = self.texture.size();
-        u64::from(size.width) * u64::from(size.height) * TEXEL as u64
+        u64::from(size.width) * u64::from(size.height) * self.texel as u64
     }
 
     /// Copies what the buffer holds: whole rows, then the rest of the last one.
@@ -60,13 +65,13 @@ impl TextureCopy {
             if width * height == 0 {
                 continue;
             }
-            let start = (row * TEXTURE_WIDTH * TEXEL) as u64;
+            let start = (row * TEXTURE_WIDTH * self.texel) as u64;
             encoder.copy_buffer_to_texture(
                 wgpu::TexelCopyBufferInfo {
                     buffer: from.buffer(),
                     layout: wgpu::TexelCopyBufferLayout {
                         offset: from.offset() + start,
-                        bytes_per_row: Some((TEXTURE_WIDTH * TEXEL) as u32),
+                        bytes_per_row: Some((TEXTURE_WIDTH * self.texel) as u32),
                         rows_per_image: None,
                     },
                 },

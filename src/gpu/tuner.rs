@@ -17,7 +17,7 @@ use super::kernel::{TILES, cell_name, table_choice};
 use super::plan::GpuPlan;
 use super::recorder::Recorder;
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Operation, Program, Recurrence, RecurrentBackward, Section};
+use crate::ops::{BufferId, Operation, Precision, Program, Recurrence, RecurrentBackward, Section};
 
 /// The cache's file, and what its first line says.
 const FILE: &str = "tuning.txt";
@@ -127,19 +127,28 @@ impl Tuner {
     }
 
     /// What suits an operation, if that was measured.
-    pub(crate) fn choice(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
-        lock(&self.choices).get(&key(kernel, op)).copied()
+    pub(crate) fn choice(
+        &self,
+        kernel: &str,
+        op: &Recurrence,
+        weights: Precision,
+    ) -> Option<Choice> {
+        lock(&self.choices).get(&key(kernel, op, weights)).copied()
     }
 }
 
 /// What tells operations apart whose measurements may differ.
-fn key(kernel: &str, op: &Recurrence) -> String {
+fn key(kernel: &str, op: &Recurrence, weights: Precision) -> String {
     let (first, last) = (op.steps.start, op.steps.end);
     let rows = op.offsets.offsets()[last] - op.offsets.offsets()[first];
     let [batch, steps, rows] =
         [op.offsets.batch_size(first), op.steps.len(), rows].map(|size| size.next_power_of_two());
+    let stored = match weights {
+        Precision::F32 => "",
+        Precision::F16 => " half",
+    };
     format!(
-        "{kernel} {} hidden {} state {} directions {} batch {batch} steps {steps} rows {rows}",
+        "{kernel} {} hidden {} state {} directions {} batch {batch} steps {steps} rows {rows}{stored}",
         cell_name(op),
         op.hidden,
         op.state,
@@ -170,12 +179,13 @@ impl<'a> Tunable<'a> {
         }
     }
 
-    fn key(self) -> String {
+    fn key(self, program: &Program) -> String {
         let kernel = match self {
             Self::Forward(_) => "recurrent_forward",
             Self::Backward(_) => "recurrent_backward",
         };
-        key(kernel, self.recurrence())
+        let op = self.recurrence();
+        key(kernel, op, program.spec(op.weights).precision)
     }
 
     /// The buffers that it touches.
@@ -225,7 +235,7 @@ pub(crate) fn tune(context: &Arc<Context>, program: &Program) -> Result<Vec<Tune
     let mut all = Vec::new();
     for section in Section::ALL {
         for tunable in program.section(section).iter().filter_map(Tunable::of) {
-            let key = tunable.key();
+            let key = tunable.key(program);
             if lock(&context.tuner.choices).contains_key(&key) {
                 continue;
             }

@@ -5,7 +5,7 @@
 //! as asked, without allocating. The CPU device walks the list; the GPU device turns it into dispatches. Either can run
 //! any operation, so each is compared with its twin by a program of one operation.
 //!
-//! Conventions: all tensors are `f32`, row-major, sizes in elements. A [`Region`] is a place in a buffer. No operation
+//! Conventions: all tensors are `f32` (some may be [stored in less](Precision)), row-major, sizes in elements. A [`Region`] is a place in a buffer. No operation
 //! may read and write the same buffer, except where its documentation says so.
 
 mod directions;
@@ -32,7 +32,9 @@ pub use norms::{LayerNormRows, LayerNormRowsBackward};
 pub(crate) use optimizers::{COUNTER_CARRY, NORM_SCALE};
 pub use optimizers::{GradientNorm, OptimizerControl, OptimizerStep, StepSettings, UpdateRule};
 pub use products::{ColumnSums, Gemm, Matrix, RowMap};
-pub use program::{BufferId, BufferSpec, Program, Region, Role, SEED_WORDS, Section, TableOffset};
+pub use program::{
+    BufferId, BufferSpec, Precision, Program, Region, Role, SEED_WORDS, Section, TableOffset,
+};
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
 pub use recurrent::{LayerStep, Mode, Recurrence, RecurrentBackward, StateRegions};
 

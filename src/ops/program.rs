@@ -61,6 +61,30 @@ pub enum Role {
     Packed,
 }
 
+/// How a buffer's elements are stored. Every sum and every function is computed in `f32` whatever the operands are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits (IEEE 754 binary16), on a GPU device with the feature `SHADER_F16`: see
+    /// [`NetworkOptions::storage`](crate::NetworkOptions::storage). A stored number is one of the two neighbours of the
+    /// computed one, at most `2^-10` of it away where that is at least `2^-14`, and may be 0 below. Numbers beyond 65,504,
+    /// infinite ones too, become 65,504 with their sign; NaN stays NaN.
+    F16,
+}
+
+impl Precision {
+    /// Bytes of `len` elements.
+    pub fn bytes(self, len: usize) -> u64 {
+        let each = match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        };
+        (len as u64).saturating_mul(each)
+    }
+}
+
 /// A buffer's name, size and role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferSpec {
@@ -70,6 +94,8 @@ pub struct BufferSpec {
     pub len: usize,
     /// What it is for.
     pub role: Role,
+    /// How its elements are stored.
+    pub precision: Precision,
 }
 
 /// The parts of a program that are run by themselves.
@@ -119,7 +145,24 @@ impl Program {
 
     /// Adds a buffer. A device makes it at least one element long and fills it with zeros when the program is loaded.
     pub fn buffer(&mut self, label: &'static str, len: usize, role: Role) -> BufferId {
-        self.buffers.push(BufferSpec { label, len, role });
+        self.stored_buffer(label, len, role, Precision::F32)
+    }
+
+    /// Like [`buffer`](Self::buffer), stored in another precision. A device that cannot do that refuses to load the program,
+    /// as it does where an operation has no kernel for it. The host's copies are `f32` all the same.
+    pub fn stored_buffer(
+        &mut self,
+        label: &'static str,
+        len: usize,
+        role: Role,
+        precision: Precision,
+    ) -> BufferId {
+        self.buffers.push(BufferSpec {
+            label,
+            len,
+            role,
+            precision,
+        });
         BufferId(self.buffers.len() - 1)
     }
 
@@ -186,7 +229,7 @@ impl Program {
     /// Bytes of all buffers of one role.
     pub fn bytes(&self, role: Role) -> u64 {
         let of_role = self.buffers.iter().filter(|spec| spec.role == role);
-        of_role.map(|spec| 4 * spec.len as u64).sum()
+        of_role.map(|spec| spec.precision.bytes(spec.len)).sum()
     }
 
     /// Checks that `buffer` holds exactly `len` elements, for a device's host copies.

@@ -16,14 +16,15 @@ impl<T: Float> Layer<'_, T> {
         let pre: Vec<T> = pairs.map(|(&x, &u)| x + u).collect();
         let unit = |&pre| elman_unit(self.spec(), self.activations(), pre);
         let h = pre.iter().map(unit).collect();
+        let pre = pre.into_iter().map(T::stored).collect();
         (ElmanStep { pre }, Values { h, c: Vec::new() })
     }
 
     pub(super) fn elman_backward(&self, step: &ElmanStep<T>, d_new: &Values<T>) -> CellGradient<T> {
-        let unit = |(&pre, &d)| {
+        let unit = |(&pre, &d): (&T, &T)| {
             let elman = |[pre]: [_; 1]| [elman_unit(self.spec(), self.activations(), pre)];
             let (_, [d_pre]) = pullback(elman, [pre], [d]);
-            d_pre
+            d_pre.stored()
         };
         let d_pre: Vec<T> = step.pre.iter().zip(&d_new.h).map(unit).collect();
         CellGradient {

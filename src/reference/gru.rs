@@ -42,6 +42,7 @@ impl<T: Float> Layer<'_, T> {
             v.extend((0..hidden).map(|unit| gru_reset(spec, activations, pre[unit][0], u[unit])));
             let product = multiply(self.candidate_weights(), &v);
             for (pre, product) in pre.iter_mut().zip(product) {
+                super::store(pre);
                 pre[2] = pre[2] + pre[3] + product;
             }
         }
@@ -50,6 +51,9 @@ impl<T: Float> Layer<'_, T> {
             GruReset::Before => gru_before(spec, activations, [pre[1], pre[2]], h),
         };
         let h = pre.iter().zip(&before.h).map(unit).collect();
+        if !spec.is_whole_norm() {
+            pre.iter_mut().for_each(|pre| super::store(pre));
+        }
         (GruStep { pre, v }, Values { h, c: Vec::new() })
     }
 
@@ -73,7 +77,7 @@ impl<T: Float> Layer<'_, T> {
         for unit in 0..hidden {
             let (d, d_h) = self.gru_unit_backward(step.pre[unit], before.h[unit], d_new.h[unit]);
             for (slot, d) in d.into_iter().enumerate() {
-                d_pre[slot * hidden + unit] = d;
+                d_pre[slot * hidden + unit] = d.stored();
             }
             d_before.push(d_h);
         }
@@ -136,7 +140,7 @@ impl<T: Float> Layer<'_, T> {
             let reset = |[r, u]: [_; 2]| [gru_reset(spec, activations, r, u)];
             let inputs = [step.pre[unit][0], u[unit]];
             let (_, [d_r, d]) = pullback(reset, inputs, [d_v[unit]]);
-            d_pre[unit] = d_r;
+            d_pre[unit] = d_r.stored();
             d_u[unit] = d;
         }
         d_u

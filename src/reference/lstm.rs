@@ -60,8 +60,15 @@ impl<T: Float> Layer<'_, T> {
             .collect();
         let (projected, h) = self.project(&m);
         let new = Values { h, c: c2.clone() };
+        // Normalised arguments are not kept, but made of what is.
+        let kept = |mut pre: Vec<T>| {
+            if spec.layer_norm.is_none() {
+                super::store(&mut pre);
+            }
+            pre
+        };
         let step = LstmStep {
-            pre: [i, f, g, o],
+            pre: [i, f, g, o].map(kept),
             gate_norms: [norm_i, norm_f, norm_g, norm_o],
             c2,
             cell_norm,
@@ -93,7 +100,10 @@ impl<T: Float> Layer<'_, T> {
             .spec()
             .layer_norm
             .filter(|_| self.spec().is_per_gate_norm());
-        let norm = norm.map(|norm| Normalised::new(&pre, norm.epsilon));
+        let norm = norm.map(|norm| {
+            super::store(&mut pre);
+            Normalised::new(&pre, norm.epsilon)
+        });
         if let Some(norm) = &norm {
             pre = norm.scaled(&self.parameter(ParameterKind::NormGates)[rows.clone()]);
             for kind in [ParameterKind::BiasInput, ParameterKind::BiasRecurrent] {
@@ -195,7 +205,8 @@ impl<T: Float> Layer<'_, T> {
             let seen = (before.c.as_slice(), &mut d_c);
             self.gate_backward((step, slot), &mut d_pre[slot], seen, d_parameters);
         }
-        let d_sum = d_pre.concat();
+        let mut d_sum = d_pre.concat();
+        super::store(&mut d_sum);
         CellGradient {
             sides: Sides {
                 input: d_sum.clone(),

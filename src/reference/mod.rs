@@ -45,7 +45,13 @@ use linear::add;
 use step::{Layer, Position, Step, Values};
 
 /// A number that the reference computes in: `f32` or `f64`.
-pub trait Float: Real + Default + PartialEq {}
+pub trait Float: Real + Default + PartialEq {
+    /// The number as it comes back where a device may store it in less [`Precision`](crate::Precision): the number itself.
+    /// A number type that studies roundings tells otherwise.
+    fn stored(self) -> Self {
+        self
+    }
+}
 
 impl Float for f32 {}
 impl Float for f64 {}
@@ -130,6 +136,9 @@ pub fn forward<T: Float>(
         let (output, tape) = run.layer_forward(layer, rows, &mut state);
         layers.push(tape);
         rows = output;
+        if layer + 1 < config.layer_count() {
+            store(&mut rows);
+        }
     }
     Ok((Output { y: rows, state }, Tape { run, layers }))
 }
@@ -176,6 +185,7 @@ impl<T: Float> Run<T> {
         let factors = self.input_factors(layer);
         if let Some(factors) = &factors {
             scale(&mut input, factors);
+            store(&mut input);
         }
         let mut output = match config.is_residual(layer) {
             true => input.clone(),
@@ -383,6 +393,13 @@ impl Places {
             let start = self.row * row.len();
             target[start..start + row.len()].copy_from_slice(row);
         }
+    }
+}
+
+/// Each value as it comes back from storage: see [`Float::stored`].
+fn store<T: Float>(values: &mut [T]) {
+    for value in values {
+        *value = value.stored();
     }
 }
 

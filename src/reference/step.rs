@@ -152,6 +152,8 @@ impl<'a, T: Float> Layer<'a, T> {
         let mut recurrent = multiply(weights, u);
         recurrent.resize(input.len(), T::zero());
         let norms = self.whole_norm_epsilon().map(|epsilon| {
+            super::store(&mut input);
+            super::store(&mut recurrent);
             let norms = [
                 Normalised::new(&input, epsilon),
                 Normalised::new(&recurrent, epsilon),
@@ -164,6 +166,7 @@ impl<'a, T: Float> Layer<'a, T> {
             add(&mut input, self.parameter(Kind::BiasInput));
             add(&mut recurrent, self.parameter(Kind::BiasRecurrent));
         }
+        super::store(&mut input);
         (Sides { input, recurrent }, norms)
     }
 
@@ -220,6 +223,7 @@ impl<'a, T: Float> Layer<'a, T> {
                 let d_scale = &mut d_parameters[self.place(kind)];
                 *d = norm.backward(self.parameter(kind), d, d_scale);
             }
+            super::store(&mut recurrent);
         }
         recurrent.truncate(self.recurrent_rows());
         add_outer(&mut d_parameters[self.place(Kind::WeightInput)], &input, x);

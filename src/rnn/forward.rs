@@ -8,8 +8,8 @@ use crate::config::{Cell, Direction, Dropout, RnnConfig};
 use crate::error::Result;
 use crate::ops::{
     BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, LayerStep, MergeDirections,
-    Mode, Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section, StateRegions,
-    StridedCopies,
+    Mode, Precision, Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section,
+    StateRegions, StridedCopies,
 };
 use crate::packed::PackedLayout;
 
@@ -56,31 +56,39 @@ pub(super) fn allocate(
                 Role::Packed,
             )
         });
-        let output_role = match index + 1 == config.layer_count() {
-            true => Role::Output,
-            false => Role::Activation,
+        let (output_role, stored) = match index + 1 == config.layer_count() {
+            true => (Role::Output, Precision::F32),
+            false => (Role::Activation, options.storage),
         };
         let dropped_input = index == 0 && drops(options, config.dropout().input);
         let input = match (previous, dropped_input) {
             (Some(output), _) => output,
             (None, false) => x,
-            (None, true) => program.buffer("dropped_input", sizes.x, Role::Activation),
+            (None, true) => {
+                program.stored_buffer("dropped_input", sizes.x, Role::Activation, options.storage)
+            }
         };
         layers.push(Layer {
             index,
             inputs: config.layer_input_size(index),
             layout,
             jobs: packing_jobs(config, index)?,
-            packed: program.buffer("packed", directions * layout.len(), Role::Packed),
+            packed: program.stored_buffer(
+                "packed",
+                directions * layout.len(),
+                Role::Packed,
+                options.storage,
+            ),
             packed_gradients,
             input: input.into(),
             states,
             gates: gates.0,
             recurrent_sums: gates.1,
-            output: program.buffer(
+            output: program.stored_buffer(
                 "output",
                 packing.tokens() * config.output_size(),
                 output_role,
+                stored,
             ),
         });
     }
@@ -92,6 +100,7 @@ struct GateBuffers {
     len: usize,
     whole_norm: bool,
     role: Role,
+    precision: Precision,
 }
 
 impl GateBuffers {
@@ -103,15 +112,16 @@ impl GateBuffers {
                 Some(GradientMode::Save) => Role::Activation,
                 _ => Role::Workspace,
             },
+            precision: options.storage,
         }
     }
 
     fn allocate(&self, program: &mut Program) -> (BufferId, Option<BufferId>) {
-        let gates = program.buffer("gates", self.len, self.role);
-        let sums = self
-            .whole_norm
-            .then(|| program.buffer("recurrent_sums", self.len, self.role));
-        (gates, sums)
+        let mut buffer = |label| program.stored_buffer(label, self.len, self.role, self.precision);
+        (
+            buffer("gates"),
+            self.whole_norm.then(|| buffer("recurrent_sums")),
+        )
     }
 }
 

@@ -25,8 +25,8 @@ use crate::config::{Cell, RnnConfig};
 use crate::device::Device;
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
-    BufferId, GatherRows, Gemm, Matrix, Mode, Program, Region, Role, RowMap, StateRegions,
-    TableOffset,
+    BufferId, GatherRows, Gemm, Matrix, Mode, Precision, Program, Region, Role, RowMap,
+    StateRegions, TableOffset,
 };
 use crate::packed::{PackedLayout, PackingJobs};
 use crate::params::ParameterLayout;
@@ -62,6 +62,16 @@ pub struct NetworkOptions {
     /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
     /// meet in a cache: see [`Device::near_bytes`](crate::Device::near_bytes).
     pub near_bytes: Option<usize>,
+    /// How packed weights, gates, and what passes from one layer to the next are stored.
+    ///
+    /// [`Precision::F16`] halves these; a GPU with the feature `SHADER_F16` can. Sums, states, the parameters, their gradients,
+    /// and everything that the caller writes or reads are `f32` still: with saved gates an LSTM's layer keeps two thirds of its
+    /// bytes for a unit and step (four gates halved, `h` and `c` whole), a GRU's three fifths.
+    ///
+    /// The backward leaves the gates' gradients in the place of the gates. Where a loss is so small that these come below
+    /// `6e-5` they lose bits, below `6e-8` they are 0: multiply the loss's gradient by a power of two, and divide the
+    /// parameters' gradients by it (loss scaling; Micikevicius et al. 2018, Mixed Precision Training).
+    pub storage: Precision,
 }
 
 impl Default for NetworkOptions {
@@ -74,6 +84,7 @@ impl Default for NetworkOptions {
             initial_state: false,
             chunk_rows: 4096,
             near_bytes: None,
+            storage: Precision::F32,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::batch::{PackedBatch, Packing};
 use crate::config::RnnConfig;
 use crate::device::{Device, DeviceBuffer, Plan};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Mode, Program, Region, Role, Section};
+use crate::ops::{BufferId, Mode, Precision, Program, Region, Role, Section};
 use crate::params::Parameters;
 use crate::state::{Gradients, Output, OutputGradient, State};
 
@@ -44,6 +44,7 @@ pub struct Rnn {
     gradient_mode: GradientMode,
     accumulate: bool,
     chunk_rows: usize,
+    storage: Precision,
     seed: u64,
     loaded: Option<Loaded>,
 }
@@ -80,6 +81,7 @@ impl Rnn {
             gradient_mode: GradientMode::Save,
             accumulate: false,
             chunk_rows: NetworkOptions::default().chunk_rows,
+            storage: Precision::F32,
             seed: 0,
             loaded: None,
         };
@@ -146,6 +148,12 @@ impl Rnn {
     /// Rows of a time chunk where gates are not saved: memory against the number of dispatches.
     pub fn set_chunk_rows(&mut self, rows: usize) {
         self.chunk_rows = rows.max(1);
+    }
+
+    /// How packed weights, gates and what passes between layers are stored from now on: see [`NetworkOptions::storage`].
+    /// [`Precision::F16`] takes a GPU device that [can](crate::gpu::GpuDevice::can_store); with another one the next run fails.
+    pub fn set_storage(&mut self, storage: Precision) {
+        self.storage = storage;
     }
 
     /// The seed of dropout and zoneout of the next runs; the same seed draws the same masks.
@@ -249,6 +257,7 @@ impl Rnn {
             initial_state: initial.is_some(),
             accumulate: self.accumulate,
             chunk_rows: self.chunk_rows,
+            storage: self.storage,
             ..NetworkOptions::on(self.device.as_ref())
         };
         let seed = self.seed;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use wgpu_rnn::Precision;
 use wgpu_rnn::cell::Real;
 use wgpu_rnn::reference::Float;
 
@@ -22,13 +23,15 @@ pub(crate) enum Accuracy {
 }
 
 thread_local! {
+    static STORAGE: Cell<Precision> = const { Cell::new(Precision::F32) };
     static STATE: Cell<u64> = const { Cell::new(1) };
     static ACCURACY: Cell<Accuracy> = const { Cell::new(Accuracy::Libm) };
 }
 
 /// Starts another sample on this thread.
-pub(crate) fn start(accuracy: Accuracy, sample: u64) {
+pub(crate) fn start((accuracy, storage): (Accuracy, Precision), sample: u64) {
     ACCURACY.set(accuracy);
+    STORAGE.set(storage);
     STATE.set(sample.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
 }
 
@@ -43,18 +46,22 @@ impl Noisy {
     }
 
     fn rounded(exact: f64, roundings: f64) -> Self {
-        STATE.with(|state| {
-            // xorshift64: good enough for roundings, and the reference does hundreds of millions of operations.
-            let mut bits = state.get();
-            bits ^= bits << 13;
-            bits ^= bits >> 7;
-            bits ^= bits << 17;
-            state.set(bits);
-            let uniform = (bits >> 11) as f64 / (1u64 << 53) as f64;
-            let relative = (uniform - 0.5) * f64::from(f32::EPSILON);
-            Self(exact * (1.0 + roundings * relative))
-        })
+        let relative = random() * f64::from(f32::EPSILON) / 2.0;
+        Self(exact * (1.0 + roundings * relative))
     }
+}
+
+/// Uniform in -1..1.
+fn random() -> f64 {
+    STATE.with(|state| {
+        // xorshift64: good enough for roundings, and the reference does hundreds of millions of operations.
+        let mut bits = state.get();
+        bits ^= bits << 13;
+        bits ^= bits >> 7;
+        bits ^= bits << 17;
+        state.set(bits);
+        (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    })
 }
 
 impl From<f32> for Noisy {
@@ -126,4 +133,17 @@ impl Real for Noisy {
     }
 }
 
-impl Float for Noisy {}
+impl Float for Noisy {
+    /// In half precision a rounding to one of 11 bits, by half a unit of the last place, and below the smallest normal number
+    /// by half the distance of its neighbours. (WGSL lets an implementation take the other neighbour, or 0 for a number that
+    /// is not normal; the software adapters round to the nearest.)
+    fn stored(self) -> Self {
+        if STORAGE.get() == Precision::F32 {
+            return self;
+        }
+        const HALF_UNIT: f64 = 1.0 / 2048.0;
+        const SMALLEST_NORMAL: f64 = 1.0 / 16384.0;
+        let unit = self.0.abs().max(SMALLEST_NORMAL) * HALF_UNIT;
+        Self(self.0 + unit * random())
+    }
+}

@@ -7,6 +7,7 @@ mod common;
 mod cpu;
 mod extremes;
 mod gpu;
+mod half;
 mod memory;
 mod properties;
 mod steps;

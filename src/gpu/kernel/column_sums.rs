@@ -1,10 +1,11 @@
 //! [`ColumnSums`] on the GPU: a workgroup owns 16 columns, very tall matrices take several dispatches.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::lib;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::ColumnSums;
+use crate::ops::{ColumnSums, Precision};
 
 /// Columns of a workgroup.
 const COLUMNS: usize = 16;
@@ -26,7 +27,7 @@ struct Params {
     accumulate: u32,
 }
 
-pub(crate) fn shader() -> Shader {
+pub(crate) fn shader([a, b]: [Precision; 2]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "column_sums",
@@ -37,6 +38,7 @@ pub(crate) fn shader() -> Shader {
         &[Read, Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&[Element::scalar("A", 0, a), Element::scalar("B", 1, b)])
     .with_overrides(&[("MULTIPLY", 1.0)])
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn record(op: &ColumnSums, recorder: &mut Recorder<'_>) -> Result<()>
         recorder.check_rows("factors", b, [op.rows, op.columns, op.b_stride])?;
     }
     recorder.check("sums", op.target, op.columns)?;
-    let shader = shader();
+    let shader = shader([op.a, b].map(|rows| recorder.stored(rows)));
     let mut row_start = 0;
     // A sum over no rows still writes zeros.
     loop {

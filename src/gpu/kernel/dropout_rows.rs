@@ -1,10 +1,11 @@
 //! [`DropoutRows`] on the GPU: one invocation an element.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::DropoutRows;
+use crate::ops::{DropoutRows, Precision};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -21,9 +22,11 @@ struct Params {
 }
 
 /// The shader for a source in a buffer of its own, or for one in the result's buffer (and for none).
-fn shader(other: bool) -> Shader {
+fn shader(other: Option<Precision>, result: Precision) -> Shader {
     use Access::{Read, ReadWrite};
-    let (label, source, bindings) = if other {
+    let mut elements = vec![Element::scalar("Result", 1, result)];
+    elements.extend(other.map(|source| Element::scalar("Source", 2, source)));
+    let (label, source, bindings) = if other.is_some() {
         (
             "dropout_rows",
             include_str!("../../../shaders/lib/source_other.wgsl"),
@@ -43,11 +46,16 @@ fn shader(other: bool) -> Shader {
         bindings,
         size_of::<Params>(),
     )
+    .storing(&elements)
     .with_overrides(&[("HAS_SOURCE", 1.0), ("HAS_STEPS", 1.0)])
 }
 
-pub(crate) fn shaders() -> [Shader; 2] {
-    [shader(true), shader(false)]
+pub(crate) fn shaders() -> Vec<Shader> {
+    let of = |stored| [shader(Some(stored), stored), shader(None, stored)];
+    [Precision::F32, Precision::F16]
+        .into_iter()
+        .flat_map(of)
+        .collect()
 }
 
 pub(crate) fn record(op: &DropoutRows, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -64,7 +72,10 @@ pub(crate) fn record(op: &DropoutRows, recorder: &mut Recorder<'_>) -> Result<()
     bindings.extend(other.map(|source| Binding::Read(source.buffer)));
     let flag = |present: bool| f64::from(u8::from(present));
     recorder.dispatch(&Dispatch {
-        shader: &shader(other.is_some()),
+        shader: &shader(
+            other.map(|source| recorder.stored(source)),
+            recorder.stored(op.target),
+        ),
         overrides: &[
             ("HAS_SOURCE", flag(op.source.is_some())),
             ("HAS_STEPS", flag(op.steps.is_some())),

@@ -1,10 +1,11 @@
 //! [`LayerNormRows`] on the GPU: one workgroup a row.
 
 use crate::error::{Error, Result};
+use crate::gpu::element::Element;
 use crate::gpu::kernel::lib;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::LayerNormRows;
+use crate::ops::{LayerNormRows, Precision};
 
 /// Elements of a row at most. 256 invocations walk them three times, and Mesa's software adapter silently ends an
 /// invocation's loops after 65,535 iterations in total.
@@ -25,7 +26,7 @@ struct Params {
     epsilon: f32,
 }
 
-pub(crate) fn shader() -> Shader {
+pub(crate) fn shader([values, scale, bias]: [Precision; 3]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "layer_norm_rows",
@@ -37,6 +38,11 @@ pub(crate) fn shader() -> Shader {
         &[ReadWrite, ReadWrite, Read, Read],
         size_of::<Params>(),
     )
+    .storing(&[
+        Element::scalar("Value", 0, values),
+        Element::scalar("Scale", 2, scale),
+        Element::scalar("Bias", 3, bias),
+    ])
     .with_overrides(&[("HAS_SCALE", 1.0), ("HAS_BIAS", 1.0)])
 }
 
@@ -83,7 +89,8 @@ pub(crate) fn record(op: &LayerNormRows, recorder: &mut Recorder<'_>) -> Result<
         ("HAS_SCALE", flag(op.scale.is_some())),
         ("HAS_BIAS", flag(op.bias.is_some())),
     ];
-    let (shader, cost) = (shader(), cost(width));
+    let stored = [Some(op.values), op.scale, op.bias].map(|region| recorder.stored(region));
+    let (shader, cost) = (shader(stored), cost(width));
     let chunk = recorder.affordable(cost);
     for start in (0..op.rows).step_by(chunk) {
         let rows = chunk.min(op.rows - start);

@@ -1,10 +1,11 @@
 //! [`LayerNormRowsBackward`] on the GPU: one workgroup a row.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::{layer_norm_rows, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::LayerNormRowsBackward;
+use crate::ops::{LayerNormRowsBackward, Precision};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -20,7 +21,7 @@ struct Params {
     share: f32,
 }
 
-pub(crate) fn shader() -> Shader {
+pub(crate) fn shader([scale, gradient]: [Precision; 2]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "layer_norm_rows_backward",
@@ -32,6 +33,10 @@ pub(crate) fn shader() -> Shader {
         &[ReadWrite, Read, Read, Read],
         size_of::<Params>(),
     )
+    .storing(&[
+        Element::scalar("Scale", 2, scale),
+        Element::scalar("Gradient", 3, gradient),
+    ])
 }
 
 pub(crate) fn record(op: &LayerNormRowsBackward, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -40,7 +45,8 @@ pub(crate) fn record(op: &LayerNormRowsBackward, recorder: &mut Recorder<'_>) ->
     recorder.check_rows("gradient rows", op.gradient, [op.rows, width, width])?;
     recorder.check("deviations", op.deviation, op.rows)?;
     recorder.check("scale of a norm", op.scale, width)?;
-    let (shader, cost) = (shader(), layer_norm_rows::cost(width));
+    let stored = [op.scale, op.gradient].map(|region| recorder.stored(region));
+    let (shader, cost) = (shader(stored), layer_norm_rows::cost(width));
     let chunk = recorder.affordable(cost);
     for start in (0..op.rows).step_by(chunk) {
         let rows = chunk.min(op.rows - start);

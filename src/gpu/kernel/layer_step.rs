@@ -3,10 +3,11 @@
 use super::recurrent::{self, Form, Kernel, Params};
 use crate::config::Cell;
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{LayerStep, Recurrence, Region};
+use crate::ops::{LayerStep, Precision, Recurrence, Region};
 
 /// Sequences up to which the input's product does not gain from being a matrix product of its own.
 const MOST_SEQUENCES: usize = 16;
@@ -33,7 +34,15 @@ const CELL: Kernel = Kernel {
 };
 
 pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_steps(kernel)
+    recurrent::sample_steps(kernel, elements)
+}
+
+/// The types of packed weights, input and output.
+fn elements(op: &Recurrence, form: Form, [weights, input, output]: [Precision; 3]) -> Vec<Element> {
+    let mut elements = recurrent::weight_elements(op, form, weights);
+    elements.push(Element::scalar("Input", 3, input));
+    elements.push(Element::scalar("Output", 5, output));
+    elements
 }
 
 fn kernel(op: &Recurrence) -> Option<&'static Kernel> {
@@ -67,8 +76,18 @@ pub(crate) fn record(op: &LayerStep, recorder: &mut Recorder<'_>) -> Result<()> 
     let tiles = recurrence.batch.div_ceil(form.tile);
     let blocks = recurrence.hidden.div_ceil(workgroup);
     let terms = op.projection.k + recurrence.state;
+    let edges = [
+        recurrence.weights.into(),
+        op.projection.a.region,
+        op.output.output,
+    ];
+    let elements = elements(
+        recurrence,
+        form,
+        edges.map(|region| recorder.stored(region)),
+    );
     recorder.dispatch(&Dispatch {
-        shader: &recurrent::shader(recurrence, kernel, form),
+        shader: &recurrent::shader(recurrence, kernel, form, &elements),
         overrides: &overrides,
         uniform: bytemuck::bytes_of(&params(op)),
         step: None,

@@ -1,10 +1,11 @@
 //! [`MergeDirections`] on the GPU: one invocation an element of the output.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::MergeDirections;
+use crate::ops::{MergeDirections, Precision};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -20,7 +21,7 @@ struct Params {
     directions: u32,
 }
 
-pub(crate) fn shader() -> Shader {
+pub(crate) fn shader([residual, output]: [Precision; 2]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "merge_directions",
@@ -31,6 +32,10 @@ pub(crate) fn shader() -> Shader {
         &[Read, Read, Read, Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&[
+        Element::scalar("Residual", 2, residual),
+        Element::scalar("Output", 4, output),
+    ])
     .with_overrides(&[("HAS_RESIDUAL", 1.0)])
 }
 
@@ -58,7 +63,7 @@ pub(crate) fn record(op: &MergeDirections, recorder: &mut Recorder<'_>) -> Resul
     let offset =
         |region: Option<crate::ops::Region>| region.map_or(0, |region| region.offset) as u32;
     recorder.dispatch(&Dispatch {
-        shader: &shader(),
+        shader: &shader([recorder.stored(op.residual), recorder.stored(op.output)]),
         overrides: &[("HAS_RESIDUAL", f64::from(u8::from(op.residual.is_some())))],
         uniform: bytemuck::bytes_of(&Params {
             first_offset: offset(op.states[0]),

@@ -32,7 +32,7 @@ pub(crate) use recurrent::{TILES, cell_name, table as table_choice};
 use super::recorder::Recorder;
 use super::shader::Shader;
 use crate::error::Result;
-use crate::ops::Operation;
+use crate::ops::{Operation, Precision};
 
 /// Invocations of a workgroup in kernels of one invocation an element: `@workgroup_size` in their shaders.
 pub(crate) const LINEAR: usize = 256;
@@ -92,17 +92,13 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
 /// Every shader, for [`super::shader::all`].
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = vec![
-        column_sums::shader(),
         elementwise::shader(),
         embedding_rows::shader(),
         embedding_rows_backward::shader(),
         fill::shader(),
         gather_rows::shader(),
         gradient_norm::shader(),
-        layer_norm_rows::shader(),
-        layer_norm_rows_backward::shader(),
         loss_share::shader(),
-        merge_directions::shader(),
         pointwise_loss::shader(),
         pool_rows::shader(),
         pool_rows_backward::shader(),
@@ -110,9 +106,17 @@ pub(crate) fn shaders() -> Vec<Shader> {
         optimizer_control::shader(),
         optimizer_step::shader(),
         split_directions::shader(),
-        strided_copies::shader(),
         sum_partials::shader(),
     ];
+    for stored in [Precision::F32, Precision::F16] {
+        shaders.extend([
+            column_sums::shader([stored; 2]),
+            layer_norm_rows::shader([stored; 3]),
+            layer_norm_rows_backward::shader([stored; 2]),
+            merge_directions::shader([stored; 2]),
+            strided_copies::shader([Precision::F32, stored]),
+        ]);
+    }
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
     shaders.extend(layer_step::shaders());

@@ -1,10 +1,11 @@
 //! [`StridedCopies`] on the GPU: all jobs in one dispatch, one invocation an element.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::{CopyJob, Region, StridedCopies};
+use crate::ops::{CopyJob, Precision, Region, StridedCopies};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -15,7 +16,7 @@ struct Params {
     accumulate: u32,
 }
 
-pub(crate) fn shader() -> Shader {
+pub(crate) fn shader([source, result]: [Precision; 2]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "strided_copies",
@@ -26,6 +27,10 @@ pub(crate) fn shader() -> Shader {
         &[Read, Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&[
+        Element::scalar("Source", 0, source),
+        Element::scalar("Result", 2, result),
+    ])
 }
 
 pub(crate) fn record(op: &StridedCopies, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -52,7 +57,7 @@ pub(crate) fn record(op: &StridedCopies, recorder: &mut Recorder<'_>) -> Result<
     }
     let jobs = recorder.table(&words);
     recorder.dispatch(&Dispatch {
-        shader: &shader(),
+        shader: &shader([op.source, op.target].map(|buffer| recorder.precision(buffer))),
         overrides: &[],
         uniform: bytemuck::bytes_of(&Params {
             jobs: jobs.0 as u32,

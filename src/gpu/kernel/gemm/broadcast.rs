@@ -1,8 +1,9 @@
 //! The kernel for adapters with subgroups and matrices of whole vec4s: register blocks fed by broadcasts.
 
 use super::split::Split;
-use super::{Part, bindings, map_code, rows_per_dispatch};
+use super::{Part, SAMPLES, Stored, bindings, elements, map_code, rows_per_dispatch, stored};
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::lib;
 use crate::gpu::recorder::{Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
@@ -42,13 +43,18 @@ struct Params {
     accumulate: u32,
 }
 
-fn shader(rows: usize, texture: bool) -> Shader {
+fn shader(rows: usize, texture: bool, stored: Stored) -> Shader {
     use Access::{Read, ReadWrite, Texture};
     let source = unroll(
         include_str!("../../../../shaders/gemm_broadcast.wgsl"),
         &[("ROW", rows), ("BLOCK", rows / 4), ("LOAD", rows / 8)],
     );
     let source = format!("const ROWS: u32 = {rows}u;\n{source}");
+    let mut elements = elements(stored, "PackedWeights", Element::vector).to_vec();
+    if texture {
+        // A load from a texture is single precision, whatever its format.
+        elements.remove(1);
+    }
     let (b, suffix) = match texture {
         true => (Texture, "_texture"),
         false => (Read, ""),
@@ -63,6 +69,7 @@ fn shader(rows: usize, texture: bool) -> Shader {
         &[Read, b, Read, Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&elements)
     .with_subgroups()
 }
 
@@ -73,7 +80,7 @@ pub(super) fn shaders() -> Vec<Shader> {
         (2, false, false),
         (3, true, false),
     ];
-    let of_rows = |(rows, texture)| {
+    let of_rows = |(rows, texture, stored)| {
         layouts.map(|(map, a_along_k, b_along_k)| {
             let plan = Plan {
                 rows,
@@ -82,13 +89,16 @@ pub(super) fn shaders() -> Vec<Shader> {
                 b_along_k,
                 texture,
             };
-            shader(rows, texture).with_overrides(&plan.overrides(map, map == 0))
+            shader(rows, texture, stored).with_overrides(&plan.overrides(map, map == 0))
         })
     };
-    let forms = ROWS
-        .into_iter()
-        .flat_map(|rows| [(rows, false), (rows, true)])
-        .chain([(TALL, false)]);
+    let forms = ROWS.into_iter().flat_map(|rows| {
+        let stored = SAMPLES
+            .into_iter()
+            .take(if rows == 8 { SAMPLES.len() } else { 1 });
+        stored.flat_map(move |stored| [(rows, false, stored), (rows, true, stored)])
+    });
+    let forms = forms.chain([(TALL, false, SAMPLES[0])]);
     forms.flat_map(of_rows).collect()
 }
 
@@ -157,11 +167,11 @@ impl Plan {
 }
 
 pub(super) fn record(op: &Gemm, plan: &Plan, recorder: &mut Recorder<'_>) -> Result<()> {
-    let shader = shader(plan.rows, plan.texture);
     let (map, map_offset) = map_code(op);
     let columns = (op.n / 4).div_ceil(plan.workgroup);
     let tiles = columns * op.m.div_ceil(plan.rows);
     let split = Split::new(op, recorder, tiles, TERMS_PER_DISPATCH);
+    let shader = shader(plan.rows, plan.texture, stored(op, &split, recorder));
     let bindings = bindings(op, &split, plan.texture);
     let [c_offset, c_row, _, c_split] = split.target(op).map(|value| (value / 4) as u32);
     let padded = columns * plan.workgroup * 4;

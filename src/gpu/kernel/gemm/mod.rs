@@ -6,9 +6,10 @@ mod split;
 mod staged;
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Shader;
-use crate::ops::{Gemm, Matrix, RowMap};
+use crate::ops::{Gemm, Matrix, Precision, RowMap};
 
 use split::Split;
 pub(crate) use split::SplitSums;
@@ -16,7 +17,7 @@ pub(crate) use split::SplitSums;
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = staged::shaders();
     shaders.extend(broadcast::shaders());
-    shaders.push(split::shader());
+    shaders.extend([Precision::F32, Precision::F16].map(split::shader));
     shaders
 }
 
@@ -83,6 +84,46 @@ fn bindings(op: &Gemm, split: &Split, texture: bool) -> [Binding; 5] {
             true => Binding::ScratchWrite,
             false => Binding::ReadWrite(op.c.region.buffer),
         },
+    ]
+}
+
+/// How a product's operands are stored: `a`, `b`, the bias and what is written.
+type Stored = [Precision; 4];
+
+/// Single precision throughout, and what a network with half precision multiplies: its projections, and the gradients.
+const SAMPLES: [Stored; 4] = {
+    use Precision::{F16, F32};
+    [
+        [F32; 4],
+        [F32, F16, F16, F16],
+        [F16; 4],
+        [F16, F16, F16, F32],
+    ]
+};
+
+fn stored(op: &Gemm, split: &Split, recorder: &Recorder<'_>) -> Stored {
+    [
+        recorder.stored(op.a.region),
+        recorder.stored(op.b.region),
+        recorder.stored(op.bias.unwrap_or(op.b.region)),
+        match split.is_needed() {
+            true => Precision::F32,
+            false => recorder.stored(op.c.region),
+        },
+    ]
+}
+
+/// The types of these, as `element` makes them; `b` by the name that it has in the kernel's source.
+fn elements(
+    [a, b, bias, c]: Stored,
+    name: &'static str,
+    element: fn(&'static str, usize, Precision) -> Element,
+) -> [Element; 4] {
+    [
+        element("A", 0, a),
+        element(name, 1, b),
+        element("Bias", 2, bias),
+        element("C", 4, c),
     ]
 }
 

@@ -2,10 +2,11 @@
 //! terms get workgroups of their own, and a second dispatch adds up their results in a fixed order.
 
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::{Gemm, Matrix, RowMap};
+use crate::ops::{Gemm, Matrix, Precision, RowMap};
 
 /// Workgroups that fill a GPU some times over.
 const GPU_GROUPS: usize = 512;
@@ -105,7 +106,7 @@ impl SplitSums {
         let elements = rows * columns;
         recorder.reserve_scratch(self.splits * elements);
         recorder.dispatch(&Dispatch {
-            shader: &shader(),
+            shader: &shader(recorder.stored(target.region)),
             overrides: &[],
             uniform: bytemuck::bytes_of(&Params {
                 elements: elements as u32,
@@ -126,7 +127,7 @@ impl SplitSums {
     }
 }
 
-pub(super) fn shader() -> Shader {
+pub(super) fn shader(result: Precision) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "gemm_sum",
@@ -137,4 +138,5 @@ pub(super) fn shader() -> Shader {
         &[Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&[Element::scalar("C", 1, result)])
 }

@@ -1,8 +1,9 @@
 //! The kernel for any matrices and adapters: 64 x 64 tiles through workgroup memory.
 
 use super::split::Split;
-use super::{Part, bindings, map_code, rows_per_dispatch};
+use super::{Part, SAMPLES, Stored, bindings, elements, map_code, rows_per_dispatch, stored};
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::recorder::{Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
 use crate::ops::Gemm;
@@ -35,7 +36,7 @@ struct Params {
     c_split: u32,
 }
 
-fn shader() -> Shader {
+fn shader(stored: Stored) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "gemm",
@@ -43,17 +44,18 @@ fn shader() -> Shader {
         &[Read, Read, Read, Read, ReadWrite],
         size_of::<Params>(),
     )
+    .storing(&elements(stored, "B", Element::scalar))
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
-    let typical =
-        |map, a_along_k, b_along_k| shader().with_overrides(&overrides(map, a_along_k, b_along_k));
-    vec![
-        typical(0, true, false),
-        typical(1, true, true),
-        typical(2, false, false),
-        typical(3, true, false),
-    ]
+    let layouts = [
+        overrides(0, true, false),
+        overrides(1, true, true),
+        overrides(2, false, false),
+        overrides(3, true, false),
+    ];
+    let of = |stored| layouts.map(|layout| shader(stored).with_overrides(&layout));
+    SAMPLES.into_iter().flat_map(of).collect()
 }
 
 fn overrides(map: u32, a_along_k: bool, b_along_k: bool) -> [(&'static str, f64); 3] {
@@ -65,7 +67,6 @@ fn overrides(map: u32, a_along_k: bool, b_along_k: bool) -> [(&'static str, f64)
 }
 
 pub(super) fn record(op: &Gemm, recorder: &mut Recorder<'_>) -> Result<()> {
-    let shader = shader();
     let (map, map_offset) = map_code(op);
     let overrides = overrides(
         map,
@@ -75,6 +76,7 @@ pub(super) fn record(op: &Gemm, recorder: &mut Recorder<'_>) -> Result<()> {
     let columns = op.n.div_ceil(TILE);
     let tiles = columns * op.m.div_ceil(TILE);
     let split = Split::new(op, recorder, tiles, TERMS_PER_DISPATCH);
+    let shader = shader(stored(op, &split, recorder));
     let bindings = bindings(op, &split, false);
     let [c_offset, c_row, c_column, c_split] = split.target(op).map(|value| value as u32);
     let terms = op.k.clamp(1, TERMS_PER_DISPATCH);

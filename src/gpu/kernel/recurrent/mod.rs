@@ -19,7 +19,9 @@ pub(super) use params::Params;
 pub(super) use samples::{sample_shaders, sample_steps};
 pub(super) use schedule::{Phase, Schedule};
 pub(crate) use shader::cell_name;
-pub(super) use shader::{KEPT_ROWS, Kernel, bindings, shader, variant, weight_bindings};
+pub(super) use shader::{
+    KEPT_ROWS, Kernel, bindings, shader, variant, weight_bindings, weight_elements,
+};
 
 /// Checks that every buffer holds what the operation will touch.
 pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {

@@ -1,11 +1,12 @@
 //! One recurrence for each cell's kernel, for the list of shaders.
 
 use super::form::Form;
-use super::shader::{Kernel, shader, variant};
+use super::shader::{Kernel, kept_elements, shader, variant};
 use crate::config::{GruReset, LayerNormKind, Peephole};
 use crate::error::Result;
+use crate::gpu::element::Element;
 use crate::gpu::shader::Shader;
-use crate::ops::Recurrence;
+use crate::ops::{Precision, Recurrence};
 
 /// A recurrence of every cell's kernel, for the list of shaders.
 fn samples() -> Result<Vec<Recurrence>> {
@@ -57,17 +58,31 @@ fn samples() -> Result<Vec<Recurrence>> {
     Ok(samples)
 }
 
+/// The forms that are listed: all in single precision, one tile in half, which changes loads and stores alone.
+fn forms(op: &Recurrence) -> impl Iterator<Item = (Form, Precision)> {
+    let all = Form::all(op).into_iter();
+    all.flat_map(|form| {
+        let half = (form.tile == 4).then_some(Precision::F16);
+        let stored = [Some(Precision::F32), half];
+        stored
+            .into_iter()
+            .flatten()
+            .map(move |stored| (form, stored))
+    })
+}
+
 /// A kernel's shaders for each cell, strategy and form.
 pub(in crate::gpu::kernel) fn sample_shaders(kernel: &Kernel) -> Vec<Shader> {
     let samples = samples().unwrap_or_default();
     let mut shaders = Vec::new();
-    let forms = |op| Form::all(op).into_iter().map(move |form| (op, form));
-    for (op, form) in samples.iter().flat_map(forms) {
+    let forms = |op| forms(op).map(move |form| (op, form));
+    for (op, (form, stored)) in samples.iter().flat_map(forms) {
+        let elements = kept_elements(op, form, [stored; 3]);
         for persistent in [true, false] {
             let mut overrides = variant(op);
             overrides.push(("WORKGROUP", 64.0));
             overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
-            shaders.push(shader(op, kernel, form).with_overrides(&overrides));
+            shaders.push(shader(op, kernel, form, &elements).with_overrides(&overrides));
         }
     }
     shaders
@@ -76,14 +91,16 @@ pub(in crate::gpu::kernel) fn sample_shaders(kernel: &Kernel) -> Vec<Shader> {
 /// A layer's step's shaders for each cell that `kernel` has one for, in every form.
 pub(in crate::gpu::kernel) fn sample_steps(
     kernel: fn(&Recurrence) -> Option<&'static Kernel>,
+    elements: fn(&Recurrence, Form, [Precision; 3]) -> Vec<Element>,
 ) -> Vec<Shader> {
     let mut shaders = Vec::new();
     for op in samples().unwrap_or_default() {
         let Some(kernel) = kernel(&op) else { continue };
-        for form in Form::all(&op) {
+        for (form, stored) in forms(&op) {
+            let elements = elements(&op, form, [stored; 3]);
             let mut overrides = variant(&op);
             overrides.push(("WORKGROUP", 64.0));
-            shaders.push(shader(&op, kernel, form).with_overrides(&overrides));
+            shaders.push(shader(&op, kernel, form, &elements).with_overrides(&overrides));
         }
     }
     shaders

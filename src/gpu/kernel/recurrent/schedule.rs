@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::choice::persistent_from;
 use super::form::{Form, TILES};
 use super::params::Params;
-use super::shader::{Kernel, shader, variant};
+use super::shader::{Kernel, kept_elements, shader, stored, variant};
 use crate::error::{Error, Result};
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
@@ -112,12 +112,14 @@ impl<'a> Schedule<'a> {
             persistent_from..op.steps.end,
             op.steps.start..persistent_from,
         );
+        let stored = stored(op, recorder);
+        let shader_of = |form| shader(op, kernel, form, &kept_elements(op, form, stored));
         Ok(Self {
             op,
             rebuilt: false,
             iterations,
             forms: (forms.into_iter())
-                .map(|form| (form, shader(op, kernel, form)))
+                .map(|form| (form, shader_of(form)))
                 .collect(),
             persistent_from,
             workgroup,

@@ -3,9 +3,10 @@
 use super::form::Form;
 use super::params::Params;
 use crate::config::{Cell, Coupled, GruReset, GruUpdate, LayerNormKind, Peephole};
-use crate::gpu::recorder::Binding;
+use crate::gpu::element::Element;
+use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::ops::{Mode, Recurrence};
+use crate::ops::{Mode, Precision, Recurrence};
 
 macro_rules! module {
     ($path:literal) => {
@@ -97,8 +98,13 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) term: fn(&Recurrence) -> usize,
 }
 
-/// The shader of a kernel for the cell of `op`, in a form.
-pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: Form) -> Shader {
+/// The shader of a kernel for the cell of `op`, in a form, with its types of stored elements.
+pub(in crate::gpu::kernel) fn shader(
+    op: &Recurrence,
+    kernel: &Kernel,
+    form: Form,
+    elements: &[Element],
+) -> Shader {
     let (cell, of_cell) = cell_modules(op);
     let gates = match op.layout.slots {
         1 => module!("lib/gates_scalar.wgsl"),
@@ -139,7 +145,7 @@ pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: For
     if form.texture {
         access[0] = Access::Texture;
     }
-    let shader = Shader::new(label, &modules, &access, size_of::<Params>());
+    let shader = Shader::new(label, &modules, &access, size_of::<Params>()).storing(elements);
     match form.broadcast {
         true => shader.with_subgroups(),
         false => shader,
@@ -148,6 +154,50 @@ pub(in crate::gpu::kernel) fn shader(op: &Recurrence, kernel: &Kernel, form: For
 
 /// Rows of all steps: [`Kernel::rows`] of the kernels over many steps.
 pub(in crate::gpu::kernel) const KEPT_ROWS: &str = module!("lib/rows_kept.wgsl");
+
+/// The types of the packed weights, as gates and as numbers.
+pub(in crate::gpu::kernel) fn weight_elements(
+    op: &Recurrence,
+    form: Form,
+    stored: Precision,
+) -> Vec<Element> {
+    let mut elements = vec![Element::scalar("PackedNumber", 1, stored)];
+    // A load from a texture is single precision, whatever its format.
+    if !form.texture {
+        elements.push(gates_element(op, "PackedWeights", 0, stored));
+    }
+    elements
+}
+
+/// The types of [`KEPT_ROWS`]: packed weights, gates, recurrent sums.
+pub(super) fn kept_elements(
+    op: &Recurrence,
+    form: Form,
+    [weights, gates, sums]: [Precision; 3],
+) -> Vec<Element> {
+    let mut elements = weight_elements(op, form, weights);
+    elements.push(gates_element(op, "KeptGates", 3, gates));
+    elements.push(gates_element(op, "KeptSums", 4, sums));
+    elements
+}
+
+/// How an operation's packed weights, gates and recurrent sums are stored.
+pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 3] {
+    let sums = op.recurrent_sums.unwrap_or(op.gates);
+    [op.weights, op.gates.buffer, sums.buffer].map(|buffer| recorder.precision(buffer))
+}
+
+fn gates_element(
+    op: &Recurrence,
+    name: &'static str,
+    binding: usize,
+    precision: Precision,
+) -> Element {
+    match op.layout.slots {
+        1 => Element::scalar(name, binding, precision),
+        _ => Element::vector(name, binding, precision),
+    }
+}
 
 /// The packed weights, and the table: what all kernels bind first.
 pub(in crate::gpu::kernel) fn weight_bindings(op: &Recurrence, form: Form) -> Vec<Binding> {

@@ -1,0 +1,107 @@
+//! Networks whose weights, gates and inner outputs are stored in half precision: every variant against the reference, with the
+//! tolerance that rounding those very values explains.
+
+use std::sync::Arc;
+
+use crate::common::{DROPOUT, Oracle, Problem, arranged, devices, gpu, solve_and_check, variants};
+use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice, Strategy};
+use wgpu_rnn::rnn::GradientMode;
+use wgpu_rnn::wgpu::Backends;
+use wgpu_rnn::{Device, Error, Mode, Precision, RnnConfig};
+
+/// One of each `share` variants in both gradient modes; which, and how arranged, depends on `salt`.
+fn one_variant_of(share: usize, device: &Arc<dyn Device>, salt: usize) {
+    let mut failures = Vec::new();
+    let variants = variants(3, 5).into_iter().enumerate();
+    for (index, (name, builder)) in variants.skip(salt % share).step_by(share) {
+        let index = index + salt;
+        let builder = arranged(builder, index);
+        let mode = [Mode::Evaluation, Mode::Training][index / 2 % 2];
+        let config = match mode {
+            Mode::Evaluation => builder.build(),
+            Mode::Training => builder.dropout(DROPOUT).build(),
+        };
+        let mut problem = Problem::generate(config.unwrap(), &[4, 0, 7, 1, 7, 2], index as u64);
+        problem.mode = mode;
+        problem.storage = Precision::F16;
+        let oracle = Oracle::new(&problem);
+        for mode in [GradientMode::Save, GradientMode::Recompute] {
+            match solve_and_check(name, &oracle, device, mode) {
+                // What is in half precision shows: the tolerance of single precision would not hold.
+                Ok(worst) if worst < 2e-6 => failures.push(format!("{name}: only {worst:e} off")),
+                Ok(_) => {}
+                Err(error) => failures.push(error),
+            }
+        }
+    }
+    let count = failures.len();
+    assert!(count == 0, "{count} failures:\n{}", failures.join("\n"));
+}
+
+#[test]
+fn every_variant_persistent() {
+    one_variant_of(1, &devices()[1].1, 0);
+}
+
+#[test]
+fn every_variant_by_steps() {
+    one_variant_of(1, &devices()[2].1, 1);
+}
+
+/// Tiles forced, inputs by broadcast or through workgroup memory.
+#[test]
+fn some_of_every_tile() {
+    for (salt, tile) in [1, 4, 8, 16].into_iter().enumerate() {
+        for subgroups in [true, false] {
+            let options = (GpuOptions::new().backends(Backends::VULKAN))
+                .subgroups(subgroups)
+                .tile(tile);
+            match GpuDevice::request_blocking(&options) {
+                Ok(device) => one_variant_of(6, &(Arc::new(device) as Arc<dyn Device>), salt),
+                Err(error) => panic!("this test needs a Vulkan adapter; {error}"),
+            }
+        }
+    }
+}
+
+/// Batches of single steps, of which a layer is one dispatch.
+#[test]
+fn single_steps() {
+    for (index, (name, builder)) in variants(3, 21).into_iter().enumerate().step_by(3) {
+        let config = builder.layers(1 + index % 2).build().unwrap();
+        let mut problem = Problem::generate(config, &[1, 1, 1], index as u64);
+        problem.storage = Precision::F16;
+        let oracle = Oracle::new(&problem);
+        solve_and_check(name, &oracle, &devices()[1].1, GradientMode::Recompute).unwrap();
+    }
+}
+
+fn refusal(device: &Arc<dyn Device>) -> String {
+    let config = RnnConfig::gru(2, 4).build().unwrap();
+    let mut problem = Problem::generate(config, &[3], 1);
+    problem.storage = Precision::F16;
+    match problem.infer(device) {
+        Err(Error::Option { option, reason }) => {
+            assert_eq!(option, "storage");
+            reason
+        }
+        other => panic!("{}: {other:?}", device.name()),
+    }
+}
+
+#[test]
+fn a_device_that_cannot_refuses() {
+    let gl = gpu(Backends::GL, LimitsChoice::Adapter, Strategy::Auto);
+    let plain = gpu(Backends::VULKAN, LimitsChoice::Default, Strategy::Auto);
+    for device in [gl, plain] {
+        let reason = refusal(&device);
+        let name = device.name();
+        assert!(
+            reason.contains("SHADER_F16") && reason.contains(&name),
+            "{reason}"
+        );
+    }
+    let cpu: Arc<dyn Device> = Arc::new(CpuDevice::new().unwrap());
+    assert!(refusal(&cpu).contains("the GPU device alone"));
+}
