@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::error::{Result, zeros};
+use crate::error::{Error, Result, zeros};
 
 /// Bytes of a cache line on all that matter, and of the widest vector.
 const LINE: usize = 64;
@@ -23,9 +23,12 @@ impl AlignedFloats {
     /// Zeros.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) names `label`.
+    /// [`Error::OutOfMemory`] names `label`.
     pub(crate) fn zeros(label: &str, len: usize) -> Result<Self> {
-        let values = zeros(label, len.saturating_add(LINE_FLOATS - 1))?;
+        // The message tells what was asked for, not what aligning it takes.
+        let room = zeros(label, len.saturating_add(LINE_FLOATS - 1));
+        let refused = |_| Error::OutOfMemory(format!("`{label}`, {len} elements"));
+        let values = room.map_err(refused)?;
         // A platform that cannot tell where a line starts gets what it allocated.
         let start = values.as_ptr().align_offset(LINE).min(LINE_FLOATS - 1);
         Ok(Self { values, start, len })

@@ -92,8 +92,11 @@ impl Default for NetworkOptions {
 impl NetworkOptions {
     /// The defaults, with chunks as they suit a device.
     pub fn on(device: &dyn Device) -> Self {
+        let chunk_rows = Self::default().chunk_rows;
         Self {
             near_bytes: device.near_bytes(),
+            // Where bytes bound a chunk of wide rows, narrow ones may be more.
+            chunk_rows: device.near_bytes().map_or(chunk_rows, |_| 4 * chunk_rows),
             ..Self::default()
         }
     }
@@ -504,11 +507,17 @@ impl CarryOffsets {
 /// A product with fewer rows would read its weights too often, wherever its result lies.
 const LEAST_NEAR_ROWS: usize = 512;
 
+/// Multiply-adds of a chunk's products below which waking threads for one more chunk costs more than a near cache saves.
+const LEAST_NEAR_WORK: usize = 1 << 27;
+
 /// Steps in processing order, cut so that a chunk's rows fit the workspace (which saved gates do not need) and a cache.
 fn chunks(config: &RnnConfig, packing: &Packing, options: &NetworkOptions) -> Vec<Range<usize>> {
-    let row_bytes = config.directions() * config.hidden_size() * config.spec().slots() * 4;
-    let near = (options.near_bytes).map_or(usize::MAX, |bytes| bytes / row_bytes);
-    let rows = near.max(LEAST_NEAR_ROWS).min(match options.gradients {
+    let units = config.directions() * config.hidden_size() * config.spec().slots();
+    // The recurrent product's, and about as many of the input's.
+    let row_work = units.saturating_mul(2 * config.state_size());
+    let least = LEAST_NEAR_ROWS.max(LEAST_NEAR_WORK / row_work);
+    let near = (options.near_bytes).map_or(usize::MAX, |bytes| (bytes / (4 * units)).max(least));
+    let rows = near.min(match options.gradients {
         Some(GradientMode::Save) => usize::MAX,
         _ => options.chunk_rows,
     });

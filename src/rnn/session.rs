@@ -72,6 +72,7 @@ impl Rnn {
     ) -> Result<Self> {
         let layout = Parameters::zeros(&config)?.layout().clone();
         let len = layout.len();
+        let chunk_rows = NetworkOptions::on(device.as_ref()).chunk_rows;
         let mut rnn = Self {
             parameters: device.buffer("parameters", len)?,
             gradients: device.buffer("gradients", len)?,
@@ -80,7 +81,7 @@ impl Rnn {
             layout,
             gradient_mode: GradientMode::Save,
             accumulate: false,
-            chunk_rows: NetworkOptions::default().chunk_rows,
+            chunk_rows,
             storage: Precision::F32,
             seed: 0,
             loaded: None,
