@@ -60,7 +60,7 @@ pub struct NetworkOptions {
     /// Rows of a time chunk where gates are not saved; at least one step is taken.
     pub chunk_rows: usize,
     /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
-    /// meet in a cache: see [`Device::near_bytes`](crate::Device::near_bytes).
+    /// meet in a cache: see [`Device::near_bytes`].
     pub near_bytes: Option<usize>,
     /// How packed weights, gates, and what passes from one layer to the next are stored.
     ///
