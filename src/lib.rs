@@ -61,6 +61,7 @@
 //! # Features
 //!
 //! - `gpu` (default): the `wgpu` device. Without it the crate has no graphics dependency.
+//! - `report` (default): training for people to watch: [`train`]'s progress bar and learning curves, and `plot`.
 
 pub mod batch;
 pub mod cell;
@@ -79,6 +80,8 @@ pub mod nn;
 pub mod ops;
 pub mod packed;
 pub mod params;
+#[cfg(feature = "report")]
+pub mod plot;
 pub mod random;
 pub mod reference;
 pub mod rnn;

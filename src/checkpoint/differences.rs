@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 
 /// Refuses `got` if it is not `expected`, naming the first field that differs.
-pub(super) fn check_same<T: Serialize + PartialEq>(
+pub(crate) fn check_same<T: Serialize + PartialEq>(
     what: &str,
     expected: &T,
     got: &T,

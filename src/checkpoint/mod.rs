@@ -47,6 +47,7 @@ mod tensors;
 
 pub use atomic::write_atomically;
 pub use card::ModelCard;
+pub(crate) use differences::check_same;
 pub use tensors::{Tensor, Tensors};
 
 use std::collections::BTreeMap;
@@ -181,7 +182,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] names the first option that differs.
     pub fn expect_config(&self, config: &RnnConfig) -> Result<()> {
-        differences::check_same("configuration", config, &self.config)
+        check_same("configuration", config, &self.config)
     }
 
     /// Refuses a checkpoint whose vocabulary of a feature has other names or numbers than `vocabulary`.

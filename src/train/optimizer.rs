@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Groups, ParameterGroup};
+use super::schedule::Schedule;
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
     BufferId, Fill, GradientNorm, OptimizerControl, OptimizerStep, Program, Region, Role, Section,
@@ -322,6 +323,26 @@ impl Optimizer {
     /// The options.
     pub fn options(&self) -> &OptimizerOptions {
         &self.options
+    }
+
+    /// The options with what `schedule` changes set to zero: what stays the same from step to step.
+    pub(super) fn unscheduled_options(&self, schedule: &Schedule) -> OptimizerOptions {
+        let mut options = self.options;
+        options.learning_rate = 0.0;
+        if schedule.momentum().is_some() {
+            match &mut options.rule {
+                OptimizerRule::Sgd { momentum, .. } | OptimizerRule::RmsProp { momentum, .. } => {
+                    *momentum = 0.0;
+                }
+                OptimizerRule::Adam { beta1, .. } => *beta1 = 0.0,
+            }
+        }
+        options
+    }
+
+    /// Factor of the rate and decay of each group, one after the other.
+    pub(super) fn group_factors(&self) -> Vec<f64> {
+        self.groups.factors().iter().flatten().copied().collect()
     }
 
     /// The kind of step.
