@@ -96,7 +96,7 @@ pub struct Standing {
     /// Bytes of the largest plan on the device.
     pub plan_bytes: u64,
     /// The sum of the current epoch's losses, as far as it is a number.
-    pub(super) loss_sum: Option<f32>,
+    pub loss_sum: Option<f32>,
 }
 
 impl Standing {

@@ -5,4 +5,6 @@ mod initial;
 mod optimizers;
 mod schedules;
 mod support;
+mod task;
+mod trainer;
 mod truncated;
