@@ -1,10 +1,9 @@
 //! Forecast and truth over the test part as an SVG file.
 
 use std::error::Error;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use plotters::prelude::*;
+use wgpu_rnn::plot::{Curve, Panel};
 
 use crate::data::Series;
 
@@ -26,81 +25,31 @@ pub(crate) fn draw(
     shown.truncate(SHOWN);
     let first = shown.last().map_or(0, |&at| starts[at]);
     let rows = first.saturating_sub(series.horizon)..series.parts[2].end;
-    let root = SVGBackend::new(&path, (1200, 600)).into_drawing_area();
-    root.fill(&WHITE)?;
     let title = format!(
         "{}: test part, forecasts of {} steps, one after the other",
         series.name, series.horizon
     );
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 22))
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(64)
-        .build_cartesian_2d(
-            rows.start as f64..rows.end as f64,
-            bounds(series, rows.clone(), forecasts, &shown),
-        )?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .x_desc("row of the file")
-        .x_label_formatter(&|row| format!("{row:.0}"))
-        .y_desc(series.name.as_str())
-        .draw()?;
-    let truth = rows.map(|row| (row as f64, series.target[row]));
-    chart
-        .draw_series(LineSeries::new(truth, BLACK.stroke_width(2)))?
-        .label("truth")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK.stroke_width(2)));
-    let network = |start: usize, at: usize| points(start, &forecasts[at]);
-    let naive = |start: usize, _: usize| points(start, &series.seasonal_naive(start));
-    type Points<'a> = &'a dyn Fn(usize, usize) -> Vec<(f64, f64)>;
-    let lines: [(&str, RGBColor, Points<'_>); 2] = [
-        ("seasonal naive", RGBColor(150, 170, 200), &naive),
-        ("network", RGBColor(210, 60, 30), &network),
+    let network = |at: usize| points(starts[at], &forecasts[at]);
+    let naive = |at: usize| points(starts[at], &series.seasonal_naive(starts[at]));
+    // Each forecast is a line of its own: no number between them.
+    let apart = |mut points: Vec<(f64, f64)>| {
+        points.push((f64::NAN, f64::NAN));
+        points
+    };
+    let curves = vec![
+        Curve::new("network", shown.iter().flat_map(|&at| apart(network(at)))),
+        Curve::new(
+            "seasonal naive",
+            shown.iter().flat_map(|&at| apart(naive(at))),
+        ),
+        Curve::new("truth", rows.map(|row| (row as f64, series.target[row]))),
     ];
-    for (label, colour, line) in lines {
-        for (nth, &at) in shown.iter().enumerate() {
-            let style = colour.stroke_width(2);
-            let drawn = chart.draw_series(LineSeries::new(line(starts[at], at), style))?;
-            if nth == 0 {
-                drawn.label(label).legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2))
-                });
-            }
-        }
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    root.present()
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    drop(chart);
-    drop(root);
+    let panel = Panel::new(title, ["row of the file", &series.name], curves);
+    wgpu_rnn::plot::draw(&path, &[panel])?;
     Ok(path)
 }
 
 fn points(start: usize, values: &[f64]) -> Vec<(f64, f64)> {
     let rows = (start..).map(|row| row as f64);
     rows.zip(values.iter().copied()).collect()
-}
-
-/// The range of everything that is shown, and a little more.
-fn bounds(
-    series: &Series,
-    rows: Range<usize>,
-    forecasts: &[Vec<f64>],
-    shown: &[usize],
-) -> Range<f64> {
-    let values = series.target[rows].iter();
-    let values = values.chain(shown.iter().flat_map(|&at| &forecasts[at]));
-    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), &value| {
-        (low.min(value), high.max(value))
-    });
-    let margin = 0.05 * (high - low).max(1e-9);
-    low - margin..high + margin
 }

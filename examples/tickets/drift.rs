@@ -10,7 +10,7 @@ use crate::dataset::{Dataset, Encoder, FEATURES, features};
 use crate::event::Event;
 use crate::generator::{DAYS, Ticket, tickets};
 use crate::model::Model;
-use crate::train::forecast;
+use crate::task::forecast;
 
 /// Unknown events of a month beyond which to retrain.
 const UNKNOWN: f64 = 0.01;

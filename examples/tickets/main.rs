@@ -12,29 +12,28 @@ mod generator;
 mod measure;
 mod model;
 mod options;
-mod plots;
-mod progress;
 mod report;
 mod rule;
-mod saved;
+mod task;
 #[cfg(test)]
 mod tests;
-mod train;
 mod trees;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use wgpu_rnn::checkpoint::Checkpoint;
-use wgpu_rnn::train::Interrupt;
+use wgpu_rnn::train::{End, Interrupt, ProgressBar, Trainer, TrainerOptions};
+use wgpu_rnn::train::{Goal, Task};
 
 use dataset::Dataset;
 use devices::Devices;
 use model::{Model, ModelOptions};
 use options::Options;
 use report::Judged;
-use train::{End, Standing, Training};
+use task::Forecasting;
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -68,17 +67,28 @@ fn run() -> Result<(), Box<dyn Error>> {
         options.hidden(),
         model.len()
     );
-    let (end, standing) = train(&options, &data, &model, &devices)?;
-    report::training(&standing, device);
+    let training = options.training();
+    let task = Forecasting::new(&model, &data, &training)?;
+    let optimizer = task.optimizer(&training)?;
+    let trainer_options = TrainerOptions {
+        epochs: training.epochs,
+        patience: training.patience,
+        seed: training.seed,
+        goal: Goal::Maximize,
+        folder: Some(options.out.clone()),
+        ..TrainerOptions::default()
+    };
+    let mut trainer = Trainer::new(devices.training.clone(), task, optimizer, trainer_options)?;
+    let end = train(&mut trainer, options.resume)?;
+    report::training(trainer.standing(), device);
+    let folder = options.out.display();
+    println!("training {folder}/training.{{csv,jsonl}}, {folder}/learning_curve.svg");
     if end == End::Interrupted {
-        println!(
-            "interrupted; --resume goes on from {}",
-            options.last().display()
-        );
+        println!("interrupted; --resume goes on from {folder}/last.safetensors");
         return Ok(());
     }
-    let best = Checkpoint::load(&options.best())?;
-    let parameters = saved::parameters(&best, &model, &data.encoder)?;
+    let best = options.out.join("best.safetensors");
+    let parameters = trainer.task().restore(&Checkpoint::load(&best)?)?;
     let judged = Judged {
         data: &data,
         model: &model,
@@ -86,7 +96,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         devices: &devices.all,
         device,
     };
-    judge(&judged, &standing, &options)?;
+    judge(&judged, &options, &best)?;
     if options.drift {
         let buffer = measure::upload(device, &parameters)?;
         drift::show(&data, &model, device, &buffer, options.seed)?;
@@ -113,37 +123,20 @@ fn describe(data: &Dataset) {
     println!("split   {}", data.split.hold_out_report());
 }
 
-/// Trains, and saves the last and the best epoch.
-fn train(
-    options: &Options,
-    data: &Dataset,
-    model: &Model,
-    devices: &Devices,
-) -> Result<(End, Standing), Box<dyn Error>> {
+/// Trains until the end or Ctrl-C.
+fn train(trainer: &mut Trainer<Forecasting<'_>>, resume: bool) -> Result<End, Box<dyn Error>> {
     let interrupt = Interrupt::default();
     let handler = interrupt.clone();
     ctrlc::set_handler(move || handler.set())?;
-    let device = devices.training.as_ref();
-    let mut training = Training::new(device, model, data, options.training(), interrupt)?;
-    if options.resume {
-        saved::resume(&mut training, &data.encoder, &options.last())?;
-        println!("resumed after step {}", training.standing.step);
+    if resume {
+        trainer.resume()?;
+        println!("resumed after step {}", trainer.position().step);
     }
-    let end = training.run(|training, is_best| {
-        if is_best {
-            saved::save(training, &data.encoder, &options.best())?;
-        }
-        saved::save(training, &data.encoder, &options.last())
-    })?;
-    Ok((end, training.standing))
+    Ok(trainer.run(&interrupt, &mut ProgressBar::default())?)
 }
 
 /// Compares with the best reachable and with the trees, measures, plots, writes the card.
-fn judge(
-    judged: &Judged<'_>,
-    standing: &Standing,
-    options: &Options,
-) -> Result<(), Box<dyn Error>> {
+fn judge(judged: &Judged<'_>, options: &Options, best: &Path) -> Result<(), Box<dyn Error>> {
     let data = judged.data;
     let [training, validation, hold_out] = [
         data.split.training(),
@@ -161,7 +154,7 @@ fn judge(
     );
     let scores = report::score(judged, &trees)?;
     let latency = report::costs(judged)?;
-    report::plot(&scores, &standing.epochs, &options.out)?;
-    report::write_card(judged, &scores, &latency, &options.best())?;
+    report::plot(&scores, &options.out)?;
+    report::write_card(judged, &scores, &latency, best)?;
     Ok(())
 }

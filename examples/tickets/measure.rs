@@ -21,7 +21,7 @@ pub(crate) fn latency(
 ) -> Result<Latency> {
     let buffer = upload(device, parameters)?;
     let batch = encoder.batch(&[ticket])?;
-    let mut forecaster = model.forecaster(device, &buffer, &batch)?;
+    let mut forecaster = model.forecaster(device, &buffer, &batch.packing)?;
     let mut times: Vec<Duration> = Vec::with_capacity(RUNS);
     for run in 0..RUNS + RUNS / 10 {
         let start = Instant::now();

@@ -6,19 +6,18 @@
 //! computed yet, and the only loss lies at the end, so every chunk but the last would get no gradient. Tickets have 512
 //! events at most, so whole ones fit.
 
+use std::sync::Arc;
+
 use wgpu_rnn::nn::{Dropout, Embedding, LastStates, Linear, linear_parameters};
-use wgpu_rnn::ops::{
-    BufferId, Elementwise, ElementwiseKind, PointwiseLoss, PointwiseLossKind, Program, Region,
-    Role, Section,
-};
+use wgpu_rnn::ops::{BufferId, PointwiseLoss, PointwiseLossKind, Program, Region, Role, Section};
 use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
-use wgpu_rnn::train::{Optimizer, OptimizerRegions};
+use wgpu_rnn::train::TrainingPlaces;
 use wgpu_rnn::{
-    Device, DeviceBuffer, Direction, Initial, Mode, ParameterLayout, Parameters, Plan, Result,
-    RnnConfig,
+    Device, DeviceBuffer, Direction, Initial, Mode, Packing, ParameterLayout, Parameters, Plan,
+    Result, RnnConfig,
 };
 
-use crate::dataset::{Batch, FEATURES, RECORD};
+use crate::dataset::{FEATURES, RECORD};
 
 /// What enters the recurrent network at a step: an event's embedding and its features.
 const INPUTS: usize = 64;
@@ -48,14 +47,13 @@ pub(crate) struct ModelOptions {
     pub(crate) positive_weight: f32,
 }
 
-/// What training changes, on a device.
-#[derive(Debug, Clone)]
-pub(crate) struct Weights {
-    pub(crate) parameters: DeviceBuffer,
-    gradients: DeviceBuffer,
-    pub(crate) optimizer: DeviceBuffer,
-    /// Sum of the losses since it was last taken: one read an epoch instead of one a step.
-    loss_sum: DeviceBuffer,
+/// Where a training program takes its batch from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inputs {
+    /// `[tokens, RECORD]`, packed.
+    pub(crate) records: BufferId,
+    /// `[batch]`
+    pub(crate) labels: BufferId,
 }
 
 /// A plan that forecasts one batch.
@@ -148,108 +146,71 @@ impl Model {
         1.0 / (1.0 + (self.positive_weight.ln() - logit).exp())
     }
 
-    /// Buffers for `parameters` and what trains them.
-    pub(crate) fn weights(
-        &self,
-        device: &dyn Device,
-        parameters: &[f32],
-        optimizer: &Optimizer,
-    ) -> Result<Weights> {
-        let weights = Weights {
-            parameters: device.buffer("parameters", self.len())?,
-            gradients: device.buffer("gradients", self.len())?,
-            optimizer: optimizer.new_state(device)?,
-            loss_sum: device.buffer("loss sum", 1)?,
-        };
-        device.write(&weights.parameters, 0, parameters)?;
-        Ok(weights)
-    }
-
     /// A plan for batches packed like this one.
     pub(crate) fn forecaster(
         &self,
         device: &dyn Device,
         parameters: &DeviceBuffer,
-        batch: &Batch,
+        packing: &Arc<Packing>,
     ) -> Result<Forecaster> {
         let mut program = Program::new();
         let place = program.buffer("parameters", self.len(), Role::External);
         let options = NetworkOptions::default();
-        let forward = self.push_forward(&mut program, batch, &options, (place, None))?;
+        let forward = self.push_forward(&mut program, packing, &options, (place.into(), None))?;
         let mut plan = device.load(program, &[(place, parameters.clone())])?;
         plan.run(Section::Prepare)?;
         Ok(Forecaster {
             plan,
             records: forward.records,
             logits: forward.logits,
-            batch: batch.packing.batch(),
+            batch: packing.batch(),
         })
     }
 
-    /// One step on the device: nothing of it is read back. Returns the bytes of its plan.
-    pub(crate) fn step(
+    /// Everything from a batch to the gradients; returns the inputs and where the loss is.
+    pub(crate) fn push_training(
         &self,
-        device: &dyn Device,
-        weights: &Weights,
-        batch: &Batch,
-        (optimizer, seed): (&Optimizer, u64),
-    ) -> Result<u64> {
-        let mut program = Program::new();
-        let mut external = |label, len| program.buffer(label, len, Role::External);
-        let parameters = external("parameters", self.len());
-        let gradients = external("gradients", self.len());
-        let state = external("optimizer state", optimizer.state_len());
-        let loss_sum = external("loss sum", 1);
+        program: &mut Program,
+        packing: &Arc<Packing>,
+        TrainingPlaces {
+            parameters,
+            gradients,
+        }: TrainingPlaces,
+    ) -> Result<(Inputs, Region)> {
         let options = NetworkOptions {
             mode: Mode::Training,
             gradients: Some(GradientMode::Save),
             ..NetworkOptions::default()
         };
         let places = (parameters, Some(gradients));
-        let forward = self.push_forward(&mut program, batch, &options, places)?;
-        let target = self.push_loss(&mut program, &forward, batch.packing.batch(), loss_sum);
-        self.push_backward(&mut program, &forward, (parameters, gradients), target.1)?;
-        let regions = OptimizerRegions {
-            parameters: parameters.into(),
-            gradients: gradients.into(),
-            state: state.into(),
+        let forward = self.push_forward(program, packing, &options, places)?;
+        let loss = self.push_loss(program, &forward, packing.batch());
+        self.push_backward(program, &forward, (parameters, gradients), loss.gradient)?;
+        let inputs = Inputs {
+            records: forward.records,
+            labels: loss.target.buffer,
         };
-        let buffers = optimizer.push(&mut program, regions);
-        let bound = [
-            (parameters, weights.parameters.clone()),
-            (gradients, weights.gradients.clone()),
-            (state, weights.optimizer.clone()),
-            (loss_sum, weights.loss_sum.clone()),
-        ];
-        let mut plan = device.load(program, &bound)?;
-        plan.set_seed(seed)?;
-        plan.write(forward.records, &batch.records)?;
-        plan.write(target.0, &batch.labels)?;
-        plan.write(buffers.settings, &optimizer.settings())?;
-        plan.run_all(&Section::ALL)?;
-        Ok(plan.bytes())
+        Ok((inputs, loss.loss))
     }
 
     /// Everything up to the logits, with `parameters` and perhaps their gradients.
     fn push_forward(
         &self,
         program: &mut Program,
-        batch: &Batch,
+        packing: &Arc<Packing>,
         options: &NetworkOptions,
-        (parameters, gradients): (BufferId, Option<BufferId>),
+        (parameters, gradients): (Region, Option<Region>),
     ) -> Result<Forward> {
-        let packing = &batch.packing;
         let (tokens, sequences) = (packing.tokens(), packing.batch());
-        let parameters = Region::from(parameters);
         let network = Network::new(
             program,
             &self.config,
             packing,
             options,
             parameters.at(self.rnn_at()),
-            gradients.map(|gradients| Region::from(gradients).at(self.rnn_at())),
+            gradients.map(|gradients| gradients.at(self.rnn_at())),
         )?;
-        let records = program.buffer("records", batch.records.len(), Role::Input);
+        let records = program.buffer("records", tokens * RECORD, Role::Input);
         let embedded = (records.into(), network.x.into());
         self.embedding
             .forward(program, tokens, parameters, embedded);
@@ -274,14 +235,8 @@ impl Model {
         })
     }
 
-    /// The loss; returns where the labels are written to and the logits' gradient.
-    fn push_loss(
-        &self,
-        program: &mut Program,
-        forward: &Forward,
-        rows: usize,
-        loss_sum: BufferId,
-    ) -> (BufferId, BufferId) {
+    /// The loss, which says where the labels are written to and the logits' gradient is.
+    fn push_loss(&self, program: &mut Program, forward: &Forward, rows: usize) -> PointwiseLoss {
         let target = program.buffer("labels", rows, Role::Input);
         let gradient = program.buffer("d_logits", rows, Role::Workspace);
         let loss = program.buffer("loss", 1, Role::Workspace);
@@ -297,15 +252,7 @@ impl Model {
             width: 1,
         };
         program.push(Section::Backward, entropy);
-        let add = Elementwise {
-            kind: ElementwiseKind::Accumulate,
-            a: loss.into(),
-            b: loss.into(),
-            target: loss_sum.into(),
-            len: 1,
-        };
-        program.push(Section::Update, add);
-        (target, gradient)
+        entropy
     }
 
     /// From the logits' gradient to all parameters'.
@@ -313,19 +260,19 @@ impl Model {
         &self,
         program: &mut Program,
         forward: &Forward,
-        (parameters, gradients): (BufferId, BufferId),
-        d_logits: BufferId,
+        (parameters, gradients): (Region, Region),
+        d_logits: Region,
     ) -> Result<()> {
         let packing = forward.network.packing();
         let (tokens, sequences) = (packing.tokens(), packing.batch());
         let width = forward.states.width();
         let d_summary = program.buffer("d_summary", sequences * width, Role::Workspace);
-        let head = Region::from(gradients).at(self.head_at());
-        let places = (forward.summary.into(), d_logits.into());
+        let head = gradients.at(self.head_at());
+        let places = (forward.summary.into(), d_logits);
         self.head
             .backward_parameters(program, sequences, head, places);
-        let head = Region::from(parameters).at(self.head_at());
-        let places = (d_logits.into(), d_summary.into());
+        let head = parameters.at(self.head_at());
+        let places = (d_logits, d_summary.into());
         self.head.backward_input(program, sequences, head, places);
         let places = (d_summary.into(), d_summary.into());
         forward.dropout.backward(program, width, places);
@@ -333,19 +280,9 @@ impl Model {
         forward.network.backward(program)?;
         if let Some(d_x) = forward.network.gradients.and_then(|gradients| gradients.x) {
             let places = (forward.records.into(), d_x.into());
-            self.embedding
-                .backward(program, tokens, gradients.into(), places);
+            self.embedding.backward(program, tokens, gradients, places);
         }
         Ok(())
-    }
-}
-
-impl Weights {
-    /// The sum of the losses since the last call.
-    pub(crate) fn take_loss_sum(&self, device: &dyn Device) -> Result<f32> {
-        let sum = device.read(&self.loss_sum, 0..1)?;
-        device.write(&self.loss_sum, 0, &[0.0])?;
-        Ok(sum[0])
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::generator::LONGEST;
-use crate::train::TrainingOptions;
 
 /// Learns to foresee which support tickets escalate within the next 4 hours, from streams of events that are made up, and
 /// compares the network with the best that is possible and with gradient-boosted trees
@@ -56,6 +55,18 @@ pub(crate) struct Options {
     pub(crate) drift: bool,
 }
 
+/// What training is to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TrainingOptions {
+    pub(crate) epochs: u64,
+    /// Epochs without a better AUC after which it stops.
+    pub(crate) patience: u64,
+    pub(crate) learning_rate: f64,
+    /// Most events of a batch.
+    pub(crate) token_budget: usize,
+    pub(crate) seed: u64,
+}
+
 /// Where to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceChoice {
@@ -90,16 +101,6 @@ impl Options {
             ));
         }
         Ok(options)
-    }
-
-    /// The checkpoint after the last epoch or at an interrupt.
-    pub(crate) fn last(&self) -> PathBuf {
-        self.out.join("last.safetensors")
-    }
-
-    /// The checkpoint of the best epoch.
-    pub(crate) fn best(&self) -> PathBuf {
-        self.out.join("best.safetensors")
     }
 
     fn either<T>(&self, quick: T, full: T) -> T {

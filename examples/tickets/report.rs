@@ -1,20 +1,20 @@
 //! What the trained model is worth: printed, plotted, and written into its card.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use wgpu_rnn::checkpoint::{Checkpoint, ModelCard};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::metrics::{BinaryScores, Binning, Calibration, Latency};
+use wgpu_rnn::plot::{Curve, Panel, draw};
+use wgpu_rnn::train::Standing;
 use wgpu_rnn::{Device, Result};
 
 use crate::dataset::{Dataset, labels};
 use crate::generator::Ticket;
 use crate::measure;
 use crate::model::Model;
-use crate::plots::{self, Curve};
-use crate::train::{Epoch, Standing, forecast};
+use crate::task::forecast;
 use crate::trees::Trees;
 
 /// The length of a ticket that latency is measured at: the 95th percentile.
@@ -175,71 +175,32 @@ pub(crate) fn costs(judged: &Judged<'_>) -> Result<Vec<(String, Latency)>> {
     Ok(all)
 }
 
-/// Draws ROC, calibration and learning curve into `folder`.
-pub(crate) fn plot(
-    scores: &Scores,
-    epochs: &[Epoch],
-    folder: &Path,
-) -> std::result::Result<(), Box<dyn Error>> {
-    let curve = |label: &str, colour, points| Curve {
-        label: label.to_owned(),
-        colour,
-        points,
-    };
-    let roc = |scores: &BinaryScores| -> Result<Vec<(f64, f64)>> {
+/// Draws ROC and calibration into `folder`.
+pub(crate) fn plot(scores: &Scores, folder: &Path) -> Result<()> {
+    let roc = |label, scores: &BinaryScores| -> Result<Curve> {
         let points = scores.roc()?.into_iter();
-        Ok(points
-            .map(|p| (p.false_positive_rate, p.true_positive_rate))
-            .collect())
+        let points = points.map(|p| (p.false_positive_rate, p.true_positive_rate));
+        Ok(Curve::new(label, points))
     };
-    let curves = [
-        curve("true probability", plots::TRUTH, roc(&scores.truth)?),
-        curve("network", plots::NETWORK, roc(&scores.network)?),
-        curve("boosted trees", plots::TREES, roc(&scores.trees)?),
+    let curves = vec![
+        roc("network", &scores.network)?,
+        roc("boosted trees", &scores.trees)?,
+        roc("true probability", &scores.truth)?,
     ];
     let axes = ["false positive rate", "true positive rate"];
-    plots::draw(&folder.join("roc.svg"), "ROC, hold-out", axes, &curves)?;
+    let panel = Panel::new("ROC, hold-out", axes, curves);
+    draw(&folder.join("roc.svg"), &[panel])?;
     let bins = scores.calibration.bins.iter();
     let points: Vec<(f64, f64)> = bins.map(|bin| (bin.predicted, bin.observed)).collect();
     let end = points.iter().fold(0.0, |end: f64, p| end.max(p.0).max(p.1));
-    let curves = [
-        curve("perfect", plots::DIAGONAL, vec![(0.0, 0.0), (end, end)]),
-        curve("network", plots::NETWORK, points),
+    let curves = vec![
+        Curve::new("network", points),
+        Curve::new("perfect", [(0.0, 0.0), (end, end)]),
     ];
     let axes = ["forecast probability", "share that escalated"];
-    plots::draw(
-        &folder.join("calibration.svg"),
-        "Calibration, hold-out",
-        axes,
-        &curves,
-    )?;
-    let numbered = |of: fn(&Epoch) -> f64| {
-        let values = epochs.iter().enumerate();
-        values
-            .map(|(at, epoch)| ((at + 1) as f64, of(epoch)))
-            .collect()
-    };
-    let curves = [
-        curve("training loss", plots::TREES, numbered(|epoch| epoch.loss)),
-        curve(
-            "validation AUC",
-            plots::NETWORK,
-            numbered(|epoch| epoch.validation_auc),
-        ),
-    ];
-    let axes = ["epoch", "loss, AUC"];
-    plots::draw(
-        &folder.join("learning_curve.svg"),
-        "Training",
-        axes,
-        &curves,
-    )?;
-    println!(
-        "plots   {}",
-        folder
-            .join("{roc,calibration,learning_curve}.svg")
-            .display()
-    );
+    let panel = Panel::new("Calibration, hold-out", axes, curves);
+    draw(&folder.join("calibration.svg"), &[panel])?;
+    println!("plots   {}", folder.join("{roc,calibration}.svg").display());
     Ok(())
 }
 
@@ -290,8 +251,8 @@ pub(crate) fn training(standing: &Standing, device: &dyn Device) {
         "trained {:.0} s on {}: {:.0} events/s forward, backward and update; largest plan {:.0} MiB, process at most {}",
         standing.seconds,
         device.name(),
-        standing.tokens as f64 / standing.seconds,
-        mib(standing.bytes),
+        standing.tokens_per_second().unwrap_or(f64::NAN),
+        mib(standing.plan_bytes),
         measure::peak_memory().map_or("-".to_owned(), |bytes| format!("{:.0} MiB", mib(bytes))),
     );
 }
