@@ -61,6 +61,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         hidden: options.hidden(),
         dropout: options.dropout,
         positive_weight: options.positive_weight,
+        truncation: (options.truncation > 0).then_some(options.truncation),
     })?;
     println!(
         "model   embedding, 2 GRU layers of {} units in both directions, linear head: {} parameters",

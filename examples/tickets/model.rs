@@ -1,10 +1,9 @@
 //! The forecaster as a program: embedding of the events, a recurrent network in both directions, its final states, a
 //! linear head; and to train it the loss, the gradients and the optimizer's step.
 //!
-//! Gradients go through whole tickets. Truncating them in chunks of time with carried states contradicts a network in two
-//! directions: a chunk would need the reverse direction's state from the chunks behind it, which have not been
-//! computed yet, and the only loss lies at the end, so every chunk but the last would get no gradient. Tickets have 512
-//! events at most, so whole ones fit.
+//! Gradients are cut every so many events (truncated backpropagation), in each direction; the forward reads whole tickets.
+//! Chunks with carried states would contradict a network in two directions: the reverse one's state comes from the chunks
+//! behind, which have not been computed yet.
 
 use std::sync::Arc;
 
@@ -34,7 +33,9 @@ pub(crate) struct Model {
     rnn_len: usize,
     dropout: f32,
     /// Weight of tickets that escalated.
-    positive_weight: f32,
+    pub(crate) positive_weight: f32,
+    /// Events after which gradients are cut.
+    pub(crate) truncation: Option<usize>,
 }
 
 /// What a model is made from.
@@ -45,6 +46,7 @@ pub(crate) struct ModelOptions {
     pub(crate) hidden: usize,
     pub(crate) dropout: f32,
     pub(crate) positive_weight: f32,
+    pub(crate) truncation: Option<usize>,
 }
 
 /// Where a training program takes its batch from.
@@ -94,6 +96,7 @@ impl Model {
             config,
             dropout: options.dropout,
             positive_weight: options.positive_weight,
+            truncation: options.truncation,
         })
     }
 
@@ -180,6 +183,7 @@ impl Model {
         let options = NetworkOptions {
             mode: Mode::Training,
             gradients: Some(GradientMode::Save),
+            truncation: self.truncation,
             ..NetworkOptions::default()
         };
         let places = (parameters, Some(gradients));

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Events of a batch at most
     #[arg(long, default_value_t = 4096)]
     pub(crate) token_budget: usize,
+    /// Events after which gradients are cut; 0: nowhere
+    #[arg(long, default_value_t = 64)]
+    pub(crate) truncation: usize,
     /// Dropout between the layers and before the head
     #[arg(long, default_value_t = 0.2)]
     pub(crate) dropout: f32,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wgpu_rnn::checkpoint::{Checkpoint, ModelCard, Tensors};
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::BinaryScores;
@@ -27,6 +28,9 @@ const WARM_UP: f64 = 0.5;
 const EVENT: &str = "event";
 const SCALARS: &str = "scalars";
 
+/// The checkpoint's section of [`Fixed`].
+const OPTIONS: &str = "options";
+
 /// What is trained on what.
 #[derive(Debug)]
 pub(crate) struct Forecasting<'a> {
@@ -35,6 +39,15 @@ pub(crate) struct Forecasting<'a> {
     training: Vec<&'a Ticket>,
     validation: Vec<&'a Ticket>,
     batches: LengthBatches,
+    fixed: Fixed,
+}
+
+/// What has to be the same when training goes on, apart from what the trainer and the model check.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Fixed {
+    token_budget: usize,
+    positive_weight: f32,
+    truncation: Option<usize>,
 }
 
 impl<'a> Forecasting<'a> {
@@ -54,6 +67,11 @@ impl<'a> Forecasting<'a> {
         )?;
         Ok(Self {
             validation: data.part(data.split.validation()),
+            fixed: Fixed {
+                token_budget: options.token_budget,
+                positive_weight: model.positive_weight,
+                truncation: model.truncation,
+            },
             encoder: &data.encoder,
             model,
             training,
@@ -146,6 +164,7 @@ impl Task for Forecasting<'_> {
         vocabularies.insert(EVENT.to_owned(), self.encoder.vocabulary.clone());
         let scalers = &mut checkpoint.scalers;
         scalers.insert(SCALARS.to_owned(), self.encoder.scaler.clone());
+        checkpoint.set_section(OPTIONS, &self.fixed)?;
         checkpoint.card = ModelCard {
             name: "ticket escalation forecaster, in training".to_owned(),
             ..ModelCard::default()
@@ -161,6 +180,11 @@ impl Task for Forecasting<'_> {
                 "its scaler was fitted to other tickets: give the same --tickets and --seed"
                     .to_owned(),
             ));
+        }
+        let fixed: Fixed = checkpoint.section(OPTIONS)?;
+        if fixed != self.fixed {
+            let text = format!("expected training with {:?}, got {fixed:?}", self.fixed);
+            return Err(Error::Checkpoint(text));
         }
         let tensor = |name: &str| match checkpoint.parameters.get(name) {
             Some(tensor) => Ok(tensor.data()),

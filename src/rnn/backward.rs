@@ -63,6 +63,10 @@ impl Pass<'_> {
         self.push_start(program);
         for (visited, steps) in network.chunks.iter().rev().enumerate() {
             let rows = network.rows(steps);
+            let truncation = network.options.truncation;
+            if truncation.is_some_and(|each| visited > 0 && steps.end.is_multiple_of(each)) {
+                self.push_cut(program, steps.end);
+            }
             if network.options.gradients == Some(GradientMode::Recompute) {
                 self.push_rebuilt_gates(program, &rows);
             }
@@ -72,6 +76,23 @@ impl Pass<'_> {
             }
         }
         self.push_end(program);
+    }
+
+    /// Forgets the gradients that `step` passes to the states before it. Sequences that have ended by then have passed none yet:
+    /// there the carry holds their final states' own.
+    fn push_cut(&self, program: &mut Program, step: usize) {
+        let network = self.network;
+        let running = network.packing.batch_size(step);
+        for direction in 0..network.config.directions() {
+            for (_, inside, cell) in self.state_gradients(direction, false) {
+                let zero = Fill {
+                    target: inside,
+                    len: running * network.state_width(cell),
+                    value: 0.0,
+                };
+                program.push(Section::Backward, zero);
+            }
+        }
     }
 
     /// The gradients of outputs and final states, to where the sweep wants them.

@@ -57,6 +57,10 @@ pub struct NetworkOptions {
     pub accumulate: bool,
     /// Whether initial states are given; without them they are zero.
     pub initial_state: bool,
+    /// Steps after which gradients are cut: what reaches a state is not passed on across a multiple of so many steps, in each
+    /// layer and direction, counted from where the direction begins (truncated backpropagation through time; Williams and Peng
+    /// 1990). The forward is whole: unlike [`Chunks`](crate::train::Chunks) with carried states, this serves both directions.
+    pub truncation: Option<usize>,
     /// Rows of a time chunk where gates are not saved; at least one step is taken.
     pub chunk_rows: usize,
     /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
@@ -82,6 +86,7 @@ impl Default for NetworkOptions {
             input_gradient: true,
             accumulate: false,
             initial_state: false,
+            truncation: None,
             chunk_rows: 4096,
             near_bytes: None,
             storage: Precision::F32,
@@ -209,6 +214,9 @@ impl Network {
         gradients: Option<Region>,
     ) -> Result<Self> {
         let sizes = Sizes::new(config, packing)?;
+        if options.truncation == Some(0) {
+            return Err(Error::option("truncation", "must be at least 1, is 0"));
+        }
         let chunks = chunks(config, packing, options);
         let tables = Tables::new(program, config, packing, options);
         let is_lstm = config.spec().cell == Cell::Lstm;
@@ -510,7 +518,8 @@ const LEAST_NEAR_ROWS: usize = 512;
 /// Multiply-adds of a chunk's products below which waking threads for one more chunk costs more than a near cache saves.
 const LEAST_NEAR_WORK: usize = 1 << 27;
 
-/// Steps in processing order, cut so that a chunk's rows fit the workspace (which saved gates do not need) and a cache.
+/// Steps in processing order, cut so that a chunk's rows fit the workspace (which saved gates do not need) and a cache, and
+/// where gradients are.
 fn chunks(config: &RnnConfig, packing: &Packing, options: &NetworkOptions) -> Vec<Range<usize>> {
     let units = config.directions() * config.hidden_size() * config.spec().slots();
     // The recurrent product's, and about as many of the input's.
@@ -526,7 +535,10 @@ fn chunks(config: &RnnConfig, packing: &Packing, options: &NetworkOptions) -> Ve
     while start < packing.steps() {
         let limit = offsets[start].saturating_add(rows);
         let fitting = offsets.partition_point(|&offset| offset <= limit) - 1;
-        let end = fitting.clamp(start + 1, packing.steps());
+        let cut = (options.truncation).map_or(usize::MAX, |steps| {
+            (start / steps + 1).saturating_mul(steps)
+        });
+        let end = fitting.clamp(start + 1, packing.steps()).min(cut);
         chunks.push(start..end);
         start = end;
     }

@@ -425,6 +425,180 @@ fn chunks_add_up_where_gradients_accumulate() {
     }
 }
 
+/// Gradients of parameters and input of the whole, cut after so many steps, for a loss on outputs and final states.
+fn cut_gradients(
+    device: &dyn Device,
+    problem: &Problem,
+    (truncation, mode): (Option<usize>, GradientMode),
+    final_weight: f32,
+) -> [Vec<f32>; 2] {
+    let batch = PackedBatch::from_sequences(FEATURES, &problem.x).unwrap();
+    let weights = Weights::new(device, problem);
+    let mut program = Program::new();
+    let len = problem.parameters.data().len();
+    let [parameters, gradients] =
+        ["parameters", "gradients"].map(|label| program.buffer(label, len, Role::External));
+    let options = NetworkOptions {
+        gradients: Some(mode),
+        truncation,
+        ..NetworkOptions::default()
+    };
+    let network = Network::new(
+        &mut program,
+        &problem.config,
+        batch.packing(),
+        &options,
+        parameters.into(),
+        Some(gradients.into()),
+    )
+    .unwrap();
+    network.forward(&mut program).unwrap();
+    network.backward(&mut program).unwrap();
+    let external = [
+        (parameters, weights.parameters.clone()),
+        (gradients, weights.gradients.clone()),
+    ];
+    let mut plan = device.load(program, &external).unwrap();
+    let buffers = network.gradients.unwrap();
+    plan.write(network.x, batch.data()).unwrap();
+    let up = packed(&problem.up, problem.config.output_size());
+    plan.write(buffers.y, &up).unwrap();
+    let finals = [Some(buffers.h_n), buffers.c_n];
+    for (nth, buffer) in finals.into_iter().flatten().enumerate() {
+        let len = plan.program().spec(buffer).len;
+        let each = |at: usize| final_weight * ((at * 7 + nth * 3) % 11) as f32 / 11.0;
+        plan.write(buffer, &(0..len).map(each).collect::<Vec<_>>())
+            .unwrap();
+    }
+    let sections = [Section::Prepare, Section::Forward, Section::Backward];
+    plan.run_all(&sections).unwrap();
+    let mut d_x = vec![f32::NAN; batch.data().len()];
+    plan.read(buffers.x.unwrap(), &mut d_x).unwrap();
+    [device.read(&weights.gradients, 0..len).unwrap(), d_x]
+}
+
+#[track_caller]
+fn check_close(got: &[f32], expected: &[f32], what: &str) {
+    // Sums of some hundred terms in another order.
+    let largest = expected
+        .iter()
+        .fold(0f32, |most, value| most.max(value.abs()));
+    for (got, expected) in got.iter().zip(expected) {
+        let error = (got - expected).abs();
+        let bound = 128.0 * f32::EPSILON * largest;
+        assert!(error <= bound, "{what}: {got} for {expected}");
+    }
+}
+
+/// A whole forward whose gradients are cut comes to what chunks with carried states come to, with gates saved or rebuilt.
+#[test]
+fn cut_gradients_are_those_of_chunks() {
+    for device in devices() {
+        for problem in problems() {
+            for steps in [1, 3, 4, 100] {
+                let chunked = run_chunks(&**device, &problem, steps, (true, &[]));
+                let expected = chunked.gradients.last().unwrap();
+                for mode in [GradientMode::Save, GradientMode::Recompute] {
+                    let what = format!("{steps} steps, {mode:?}, {}", device.name());
+                    let how = (Some(steps), mode);
+                    let [got, _] = cut_gradients(&**device, &problem, how, 0.0);
+                    check_close(&got, expected, &what);
+                }
+            }
+            let whole = cut_gradients(&**device, &problem, (None, GradientMode::Save), 0.0);
+            let cut = cut_gradients(&**device, &problem, (Some(3), GradientMode::Save), 0.0);
+            assert_ne!(whole, cut, "a cut that changes nothing is none");
+        }
+    }
+}
+
+/// Cut after one step, a direction's gradient of the input comes from that step alone; final states' gradients reach the last
+/// step of each sequence whatever its length. Both directions are the two of them apart.
+#[test]
+fn both_directions_are_cut() {
+    let gru = |direction| {
+        let config = RnnConfig::gru(FEATURES, 6).direction(direction);
+        config.build().unwrap()
+    };
+    let lengths = [11, 0, 7, 4, 11, 3];
+    for device in devices() {
+        for steps in [1, 3, 4] {
+            let both = Problem::new(gru(Direction::BidirectionalConcat), &lengths);
+            let how = (Some(steps), GradientMode::Save);
+            let [d_both, d_x] = cut_gradients(&**device, &both, how, 0.0);
+            let half = both.parameters.data().len() / 2;
+            let mut sum = vec![0.0; d_x.len()];
+            for (nth, direction) in [Direction::Forward, Direction::Reverse]
+                .into_iter()
+                .enumerate()
+            {
+                let part = nth * half..(nth + 1) * half;
+                let mut one = Problem::new(gru(direction), &lengths);
+                let layout = one.parameters.layout().clone();
+                let values = both.parameters.data()[part.clone()].to_vec();
+                one.parameters = Parameters::from_flat(layout, values).unwrap();
+                one.x = both.x.clone();
+                let own = |row: &Vec<f32>| -> Vec<f32> {
+                    let steps = row.chunks_exact(12);
+                    steps
+                        .flat_map(|step| step[6 * nth..6 * nth + 6].to_vec())
+                        .collect()
+                };
+                one.up = both.up.iter().map(own).collect();
+                let [d_one, d_x] = cut_gradients(&**device, &one, how, 0.0);
+                check_close(&d_both[part], &d_one, "parameters of a direction");
+                sum.iter_mut().zip(d_x).for_each(|(sum, d_x)| *sum += d_x);
+                // What is behind the last cut gets nothing from the final states, what is before it does.
+                one.up.iter_mut().flatten().for_each(|value| *value = 0.0);
+                let [_, d_x] = cut_gradients(&**device, &one, how, 1.0);
+                let packing = Arc::new(Packing::new(&lengths).unwrap());
+                let d_x = PackedBatch::new(packing, FEATURES, d_x)
+                    .unwrap()
+                    .to_sequences();
+                for (row, &length) in d_x.iter().zip(&lengths) {
+                    for (time, step) in row.chunks_exact(FEATURES).enumerate() {
+                        let visited = if nth == 0 { time } else { length - 1 - time };
+                        let last = (length - 1) / steps;
+                        let reached = step.iter().any(|value| *value != 0.0);
+                        assert_eq!(
+                            reached,
+                            visited / steps == last,
+                            "{direction:?} {length} {time}"
+                        );
+                    }
+                }
+            }
+            check_close(&d_x, &sum, "input");
+        }
+    }
+}
+
+#[test]
+fn a_cut_after_no_step_is_refused() {
+    let problem = &problems()[0];
+    let packing = Arc::new(Packing::new(&[3]).unwrap());
+    let mut program = Program::new();
+    let parameters = program.buffer(
+        "parameters",
+        problem.parameters.data().len(),
+        Role::External,
+    );
+    let options = NetworkOptions {
+        truncation: Some(0),
+        ..NetworkOptions::default()
+    };
+    let network = Network::new(
+        &mut program,
+        &problem.config,
+        &packing,
+        &options,
+        parameters.into(),
+        None,
+    );
+    let text = "option `truncation`: must be at least 1, is 0";
+    assert_eq!(network.unwrap_err().to_string(), text);
+}
+
 /// A batch in two halves, whose gradients accumulate, takes the step of the whole batch; then they start from zero.
 #[test]
 fn halves_of_a_batch_take_the_step_of_the_whole() {
