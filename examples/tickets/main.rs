@@ -155,6 +155,7 @@ fn judge(judged: &Judged<'_>, options: &Options, best: &Path) -> Result<(), Box<
     );
     let scores = report::score(judged, &trees)?;
     let latency = report::costs(judged)?;
+    report::batching(judged, options.token_budget)?;
     report::plot(&scores, &options.out)?;
     report::write_card(judged, &scores, &latency, best)?;
     Ok(())

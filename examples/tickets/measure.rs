@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use wgpu_rnn::metrics::Latency;
+use wgpu_rnn::ops::{Program, Role, Section};
+use wgpu_rnn::train::TrainingPlaces;
 use wgpu_rnn::{Device, DeviceBuffer, Mode, Result, reference};
 
 use crate::dataset::{Encoder, RECORD};
@@ -32,6 +34,61 @@ pub(crate) fn latency(
         }
     }
     Latency::new(&times)
+}
+
+/// What training steps cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Training {
+    /// Events a second, forward and backward.
+    pub(crate) rate: f64,
+    /// Bytes of the largest plan.
+    pub(crate) bytes: u64,
+}
+
+/// The cost of the gradients of `batches`, loading included, on `device`.
+pub(crate) fn training(
+    model: &Model,
+    device: &dyn Device,
+    parameters: &[f32],
+    (encoder, batches): (&Encoder, &[Vec<&Ticket>]),
+) -> Result<Training> {
+    let weights = upload(device, parameters)?;
+    let gradients = device.buffer("gradients", parameters.len())?;
+    let mut cost = Training {
+        rate: f64::NAN,
+        bytes: 0,
+    };
+    let (mut start, mut events) = (Instant::now(), 0);
+    for (nth, tickets) in batches.iter().enumerate() {
+        let batch = encoder.batch(tickets)?;
+        let mut program = Program::new();
+        let mut external = |label| program.buffer(label, parameters.len(), Role::External);
+        let bound = [
+            (external("parameters"), weights.clone()),
+            (external("gradients"), gradients.clone()),
+        ];
+        let places = TrainingPlaces {
+            parameters: bound[0].0.into(),
+            gradients: bound[1].0.into(),
+        };
+        let (inputs, _) = model.push_training(&mut program, &batch.packing, places)?;
+        let mut plan = device.load(program, &bound)?;
+        plan.write(inputs.records, &batch.records)?;
+        plan.write(inputs.labels, &batch.labels)?;
+        plan.run_all(&[Section::Prepare, Section::Forward, Section::Backward])?;
+        cost.bytes = cost.bytes.max(plan.bytes());
+        if nth == 0 {
+            // The first compiles what the others find.
+            device.read(&gradients, 0..1)?;
+            start = Instant::now();
+        } else {
+            events += batch.packing.tokens();
+        }
+    }
+    // The read waits for all of them.
+    device.read(&gradients, 0..1)?;
+    cost.rate = events as f64 / start.elapsed().as_secs_f64();
+    Ok(cost)
 }
 
 /// A buffer that holds `parameters`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wgpu_rnn::checkpoint::{Checkpoint, ModelCard};
 use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::{BinaryScores, Binning, Calibration, Latency};
 use wgpu_rnn::plot::{Curve, Panel, draw};
 use wgpu_rnn::train::Standing;
@@ -21,6 +22,8 @@ use crate::trees::Trees;
 const LATENCY_LENGTH: usize = 112;
 /// Tickets that the reference forecasts: it is written to be read, not to be fast.
 const REFERENCE_TICKETS: usize = 32;
+/// Batches of each kind that are timed.
+const TIMED_BATCHES: usize = 20;
 /// Bins of the calibration plot.
 const BINS: usize = 10;
 
@@ -244,9 +247,51 @@ pub(crate) fn write_card(
     Ok(())
 }
 
+/// Training's throughput and memory on each device, and what batches of like lengths save against random ones.
+pub(crate) fn batching(judged: &Judged<'_>, token_budget: usize) -> Result<()> {
+    let tickets = judged.data.part(judged.data.split.training());
+    let lengths: Vec<usize> = tickets.iter().map(|ticket| ticket.steps.len()).collect();
+    let options = BatchOptions {
+        token_budget,
+        ..BatchOptions::default()
+    };
+    let batches = LengthBatches::new(&lengths, options)?;
+    let (alike, random) = (batches.epoch(0), batches.random_epoch(0));
+    let [padding, padding_of_random] = [&alike, &random].map(|epoch| batches.padding(epoch));
+    println!(
+        "\nbatches of like lengths: {:.1} % padding if padded, random ones {:.1} %: {:.1} % of it saved",
+        100.0 * padding.share(),
+        100.0 * padding_of_random.share(),
+        100.0 * padding.saved_against(&padding_of_random),
+    );
+    println!("forward and backward of {TIMED_BATCHES} batches, packed:");
+    for device in judged.devices {
+        let cost = |epoch: &[Vec<usize>]| {
+            let some = epoch.iter().take(TIMED_BATCHES + 1);
+            let some: Vec<Vec<&Ticket>> = some
+                .map(|batch| batch.iter().map(|&at| tickets[at]).collect())
+                .collect();
+            let what = (&judged.data.encoder, some.as_slice());
+            measure::training(judged.model, device.as_ref(), judged.parameters, what)
+        };
+        let (alike, random) = (cost(&alike)?, cost(&random)?);
+        println!(
+            "  {}: {:.0} events/s, {:.0} in random batches; largest plan {:.0} MiB",
+            device.name(),
+            alike.rate,
+            random.rate,
+            mib(alike.bytes),
+        );
+    }
+    Ok(())
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// Throughput and memory of training.
 pub(crate) fn training(standing: &Standing, device: &dyn Device) {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
         "trained {:.0} s on {}: {:.0} events/s forward, backward and update; largest plan {:.0} MiB, process at most {}",
         standing.seconds,
