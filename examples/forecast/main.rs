@@ -65,7 +65,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         model.len()
     );
     let start = Instant::now();
-    let trained = train::train(&model, &series, &options, devices.training.as_ref())?;
+    let trained = train::train(&model, &series, &options, &devices.training)?;
     println!(
         "trained in {:.1} s ({:.0} windows/s, {:.1} MiB on the device); best epoch on validation: {}",
         start.elapsed().as_secs_f64(),

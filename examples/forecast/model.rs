@@ -1,17 +1,14 @@
-//! The network as a program: recurrent layers, a linear head on the last layer's final state, and to train it the loss,
-//! the gradients and the optimizer's step.
+//! The network as a program: recurrent layers, a linear head on the last layer's final state, and to train it the loss
+//! and the gradients.
 
 use std::sync::Arc;
 
 use wgpu_rnn::nn::{Linear, linear_parameters};
-use wgpu_rnn::ops::{
-    BufferId, Elementwise, ElementwiseKind, MeanSquaredError, Program, Region, Role, Section,
-};
-use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
-use wgpu_rnn::train::{Optimizer, OptimizerBuffers, OptimizerRegions};
+use wgpu_rnn::ops::{BufferId, MeanSquaredError, Program, Region, Role, Section};
+use wgpu_rnn::rnn::{Network, NetworkOptions};
+use wgpu_rnn::train::TrainingPlaces;
 use wgpu_rnn::{
-    Device, DeviceBuffer, Error, Mode, Packing, ParameterLayout, Parameters, Plan, Result,
-    RnnConfig,
+    Device, DeviceBuffer, Error, Packing, ParameterLayout, Parameters, Plan, Result, RnnConfig,
 };
 
 /// Sizes of a forecasting network.
@@ -34,15 +31,13 @@ pub(crate) struct Forecaster {
     outputs: usize,
 }
 
-/// A plan that takes training steps on `batch` windows.
-#[derive(Debug)]
-pub(crate) struct Trainer {
-    plan: Box<dyn Plan>,
-    x: BufferId,
-    target: BufferId,
-    loss_sum: BufferId,
-    optimizer: OptimizerBuffers,
-    pub(crate) batch: usize,
+/// Where a training program takes its windows from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inputs {
+    /// `[window, batch, inputs]`
+    pub(crate) x: BufferId,
+    /// `[batch, horizon]`
+    pub(crate) target: BufferId,
 }
 
 impl Model {
@@ -84,7 +79,7 @@ impl Model {
         let place = program.buffer("parameters", self.len(), Role::External);
         let options = NetworkOptions::on(device);
         let (network, prediction) =
-            self.push_forward(&mut program, batch, &options, place, None)?;
+            self.push_forward(&mut program, batch, &options, (place.into(), None))?;
         Ok(Forecaster {
             x: network.x,
             prediction,
@@ -94,31 +89,23 @@ impl Model {
         })
     }
 
-    pub(crate) fn trainer(
+    /// Everything from a batch of windows to the gradients; returns the inputs and where the loss is.
+    pub(crate) fn push_training(
         &self,
-        device: &dyn Device,
-        (weights, optimizer): (&DeviceBuffer, &Optimizer),
+        program: &mut Program,
         batch: usize,
-    ) -> Result<Trainer> {
-        let mut program = Program::new();
-        let mut external = |label, len| program.buffer(label, len, Role::External);
-        let parameters = external("parameters", self.len());
-        let gradients = external("gradients", self.len());
-        let optimizer_state = external("optimizer state", optimizer.state_len());
-        let options = NetworkOptions {
-            mode: Mode::Training,
-            gradients: Some(GradientMode::Save),
-            input_gradient: false,
-            ..NetworkOptions::on(device)
-        };
-        let (network, prediction) = self.push_forward(
-            &mut program,
-            batch,
-            &options,
+        TrainingPlaces {
+            options,
             parameters,
-            Some(gradients.into()),
-        )?;
-
+            gradients,
+        }: TrainingPlaces,
+    ) -> Result<(Inputs, Region)> {
+        let options = NetworkOptions {
+            input_gradient: false,
+            ..options
+        };
+        let (network, prediction) =
+            self.push_forward(program, batch, &options, (parameters, Some(gradients)))?;
         let outputs = batch * self.head.outputs();
         let target = program.buffer("target", outputs, Role::Input);
         let d_prediction = program.buffer("d_prediction", outputs, Role::Workspace);
@@ -134,45 +121,19 @@ impl Model {
         let state = network.last_hidden(0);
         let no_gradient = Error::State("the network was made without a backward section");
         let d_state = network.last_hidden_gradient(0).ok_or(no_gradient)?;
-        let head_gradients = Region::from(gradients).at(self.rnn_len);
+        let head_gradients = gradients.at(self.rnn_len);
         let of_head = (state, d_prediction.into());
         self.head
-            .backward_parameters(&mut program, batch, head_gradients, of_head);
-        let head = Region::from(parameters).at(self.rnn_len);
+            .backward_parameters(program, batch, head_gradients, of_head);
+        let head = parameters.at(self.rnn_len);
         let of_state = (d_prediction.into(), d_state);
-        self.head
-            .backward_input(&mut program, batch, head, of_state);
-        network.backward(&mut program)?;
-
-        let regions = OptimizerRegions {
-            parameters: parameters.into(),
-            gradients: gradients.into(),
-            state: optimizer_state.into(),
-        };
-        let buffers = optimizer.push(&mut program, regions);
-        // The losses of an epoch add up on the device: one read an epoch instead of one a step.
-        let loss_sum = program.buffer("loss sum", 1, Role::Output);
-        let add = Elementwise {
-            kind: ElementwiseKind::Accumulate,
-            a: loss.into(),
-            b: loss.into(),
-            target: loss_sum.into(),
-            len: 1,
-        };
-        program.push(Section::Update, add);
-        let bound = [
-            (parameters, weights.clone()),
-            (gradients, device.buffer("gradients", self.len())?),
-            (optimizer_state, optimizer.new_state(device)?),
-        ];
-        Ok(Trainer {
+        self.head.backward_input(program, batch, head, of_state);
+        network.backward(program)?;
+        let inputs = Inputs {
             x: network.x,
             target,
-            loss_sum,
-            optimizer: buffers,
-            batch,
-            plan: device.load(program, &bound)?,
-        })
+        };
+        Ok((inputs, loss.into()))
     }
 
     /// The recurrent layers over `batch` windows and the head on what the last layer ends with.
@@ -181,8 +142,7 @@ impl Model {
         program: &mut Program,
         batch: usize,
         options: &NetworkOptions,
-        parameters: BufferId,
-        gradients: Option<Region>,
+        (parameters, gradients): (Region, Option<Region>),
     ) -> Result<(Network, BufferId)> {
         let packing = Arc::new(Packing::dense(self.window, batch)?);
         let network = Network::new(
@@ -190,12 +150,12 @@ impl Model {
             &self.config,
             &packing,
             options,
-            parameters.into(),
+            parameters,
             gradients,
         )?;
         network.forward(program)?;
         let prediction = program.buffer("prediction", batch * self.head.outputs(), Role::Output);
-        let head = Region::from(parameters).at(self.rnn_len);
+        let head = parameters.at(self.rnn_len);
         let places = (network.last_hidden(0), prediction.into());
         self.head.forward(program, batch, head, places);
         Ok((network, prediction))
@@ -218,32 +178,6 @@ impl Forecaster {
     }
 
     /// Bytes on the device, parameters left out.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.plan.bytes()
-    }
-}
-
-impl Trainer {
-    /// One step on the device; nothing is read back.
-    pub(crate) fn step(&mut self, x: &[f32], target: &[f32], settings: &[f32]) -> Result<()> {
-        self.plan.write(self.x, x)?;
-        self.plan.write(self.target, target)?;
-        self.plan.write(self.optimizer.settings, settings)?;
-        for section in Section::ALL {
-            self.plan.run(section)?;
-        }
-        Ok(())
-    }
-
-    /// The sum of the losses since the last call.
-    pub(crate) fn take_loss_sum(&mut self) -> Result<f32> {
-        let mut sum = [0.0];
-        self.plan.read(self.loss_sum, &mut sum)?;
-        self.plan.write(self.loss_sum, &[0.0])?;
-        Ok(sum[0])
-    }
-
-    /// Bytes on the device, external buffers left out.
     pub(crate) fn bytes(&self) -> u64 {
         self.plan.bytes()
     }

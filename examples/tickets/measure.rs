@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wgpu_rnn::metrics::Latency;
 use wgpu_rnn::ops::{Program, Role, Section};
 use wgpu_rnn::train::TrainingPlaces;
-use wgpu_rnn::{Device, DeviceBuffer, Mode, Result, reference};
+use wgpu_rnn::{Device, DeviceBuffer, GradientMode, Mode, NetworkOptions, Result, reference};
 
 use crate::dataset::{Encoder, RECORD};
 use crate::generator::Ticket;
@@ -68,6 +68,11 @@ pub(crate) fn training(
             (external("gradients"), gradients.clone()),
         ];
         let places = TrainingPlaces {
+            options: NetworkOptions {
+                mode: Mode::Training,
+                gradients: Some(GradientMode::Save),
+                ..NetworkOptions::on(device)
+            },
             parameters: bound[0].0.into(),
             gradients: bound[1].0.into(),
         };

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use wgpu_rnn::nn::{Dropout, Embedding, LastStates, Linear, linear_parameters};
 use wgpu_rnn::ops::{BufferId, PointwiseLoss, PointwiseLossKind, Program, Region, Role, Section};
-use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
+use wgpu_rnn::rnn::{Network, NetworkOptions};
 use wgpu_rnn::train::TrainingPlaces;
 use wgpu_rnn::{
-    Device, DeviceBuffer, Direction, Initial, Mode, Packing, ParameterLayout, Parameters, Plan,
-    Result, RnnConfig,
+    Device, DeviceBuffer, Direction, Initial, Packing, ParameterLayout, Parameters, Plan, Result,
+    RnnConfig,
 };
 
 use crate::dataset::{FEATURES, RECORD};
@@ -158,7 +158,7 @@ impl Model {
     ) -> Result<Forecaster> {
         let mut program = Program::new();
         let place = program.buffer("parameters", self.len(), Role::External);
-        let options = NetworkOptions::default();
+        let options = NetworkOptions::on(device);
         let forward = self.push_forward(&mut program, packing, &options, (place.into(), None))?;
         let mut plan = device.load(program, &[(place, parameters.clone())])?;
         plan.run(Section::Prepare)?;
@@ -176,15 +176,14 @@ impl Model {
         program: &mut Program,
         packing: &Arc<Packing>,
         TrainingPlaces {
+            options,
             parameters,
             gradients,
         }: TrainingPlaces,
     ) -> Result<(Inputs, Region)> {
         let options = NetworkOptions {
-            mode: Mode::Training,
-            gradients: Some(GradientMode::Save),
             truncation: self.truncation,
-            ..NetworkOptions::default()
+            ..options
         };
         let places = (parameters, Some(gradients));
         let forward = self.push_forward(program, packing, &options, places)?;

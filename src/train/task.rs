@@ -6,6 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::{Device, DeviceBuffer, Plan};
 use crate::error::Result;
 use crate::ops::{BufferId, Program, Region};
+use crate::rnn::NetworkOptions;
 
 /// A model with its data: what a [`Trainer`](super::Trainer) trains. Its parameters lie side by side in one flat buffer.
 ///
@@ -92,9 +93,11 @@ pub trait Task {
     fn restore(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>>;
 }
 
-/// Where a task's program finds its parameters and leaves their gradients.
+/// Where a task's program finds its parameters and leaves their gradients, and what a network in training is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingPlaces {
+    /// Training mode, saved gates, chunks as they suit the trainer's device: change what the task wants otherwise.
+    pub options: NetworkOptions,
     /// The flat parameters.
     pub parameters: Region,
     /// The gradient of each, replaced.

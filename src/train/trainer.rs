@@ -17,7 +17,8 @@ use super::task::{Task, TrainingPlaces};
 use crate::checkpoint::Position;
 use crate::device::{Device, DeviceBuffer, Plan};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Elementwise, ElementwiseKind, Program, Role, Section};
+use crate::ops::{BufferId, Elementwise, ElementwiseKind, Mode, Program, Role, Section};
+use crate::rnn::{GradientMode, NetworkOptions};
 
 /// How often the loss is looked at while an epoch runs; each look waits for the device.
 const LOOK: Duration = Duration::from_secs(1);
@@ -402,6 +403,11 @@ impl<T: Task> Trainer<T> {
         let total = weights.total.as_ref();
         let total = total.map(|total| external("gradient sum", len, total));
         let places = TrainingPlaces {
+            options: NetworkOptions {
+                mode: Mode::Training,
+                gradients: Some(GradientMode::Save),
+                ..NetworkOptions::on(self.device.as_ref())
+            },
             parameters: parameters.into(),
             gradients: gradients.into(),
         };

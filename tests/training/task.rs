@@ -10,8 +10,8 @@ use wgpu_rnn::nn::{Dropout, LastStates, Linear, linear_parameters};
 use wgpu_rnn::ops::{BufferId, PointwiseLoss, PointwiseLossKind, Program, Region, Role, Section};
 use wgpu_rnn::train::{Task, TrainingPlaces};
 use wgpu_rnn::{
-    Device, DeviceBuffer, Error, GradientMode, Mode, Network, NetworkOptions, Packing,
-    ParameterLayout, Parameters, Plan, Result, RnnConfig,
+    Device, DeviceBuffer, Error, Network, NetworkOptions, Packing, ParameterLayout, Parameters,
+    Plan, Result, RnnConfig,
 };
 
 /// Units of the network.
@@ -91,24 +91,14 @@ impl Means {
         &self,
         program: &mut Program,
         packing: &Arc<Packing>,
+        options: &NetworkOptions,
         (parameters, gradients): (Region, Option<Region>),
     ) -> Result<Forward> {
-        let training = gradients.is_some();
-        let mode = if training {
-            Mode::Training
-        } else {
-            Mode::Evaluation
-        };
-        let options = NetworkOptions {
-            mode,
-            gradients: training.then_some(GradientMode::Save),
-            ..NetworkOptions::default()
-        };
         let network = Network::new(
             program,
             &self.config,
             packing,
-            &options,
+            options,
             parameters,
             gradients,
         )?;
@@ -117,7 +107,7 @@ impl Means {
         let batch = packing.batch();
         let summary = program.buffer("summary", batch * HIDDEN, Role::Activation);
         states.forward(program, summary.into());
-        let dropout = Dropout::of_sequences(program, (self.dropout, mode), 100, batch)?;
+        let dropout = Dropout::of_sequences(program, (self.dropout, options.mode), 100, batch)?;
         dropout.forward(program, HIDDEN, (summary.into(), summary.into()));
         let y = program.buffer("means", batch, Role::Output);
         let head = parameters.at(self.rnn_len());
@@ -195,10 +185,12 @@ impl Task for Means {
     ) -> Result<(Inputs, Region)> {
         self.pushed.set(self.pushed.get() + 1);
         let TrainingPlaces {
+            options,
             parameters,
             gradients,
         } = places;
-        let forward = self.push_forward(program, packing, (parameters, Some(gradients)))?;
+        let flat = (parameters, Some(gradients));
+        let forward = self.push_forward(program, packing, &options, flat)?;
         let batch = packing.batch();
         let target = program.buffer("targets", batch, Role::Input);
         let d_y = program.buffer("d_means", batch, Role::Workspace);
@@ -251,7 +243,12 @@ impl Task for Means {
         let packing = self.shape(&samples)?;
         let mut program = Program::new();
         let place = program.buffer("parameters", self.parameter_len(), Role::External);
-        let forward = self.push_forward(&mut program, &packing, (place.into(), None))?;
+        let forward = self.push_forward(
+            &mut program,
+            &packing,
+            &NetworkOptions::on(device),
+            (place.into(), None),
+        )?;
         let mut plan = device.load(program, &[(place, parameters.clone())])?;
         plan.write(forward.network.x, &self.rows(&packing, &samples))?;
         let mut means = vec![0.0; samples.len()];
