@@ -10,5 +10,6 @@ mod gpu;
 mod half;
 mod memory;
 mod properties;
+mod reuse;
 mod steps;
 mod tuning;
