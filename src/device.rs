@@ -96,6 +96,16 @@ pub trait Device: Debug + Send + Sync {
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Box<dyn Plan>>;
+
+    /// Bytes of memory of dropped plans that the device keeps for those that are loaded next: together with what plans
+    /// hold, at most the most that they held at once since it was [released](Self::release_pooled). Buffers of their own, which
+    /// [`buffer`](Self::buffer) makes, are not kept. A GPU device keeps none: `wgpu`'s allocator has blocks of its own.
+    fn pooled_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Gives that memory back to the system. Plans that are loaded keep theirs.
+    fn release_pooled(&self) {}
 }
 
 /// A program loaded onto a device. Running it allocates nothing.

@@ -182,10 +182,10 @@ fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
 #[cfg(not(feature = "gpu"))]
 fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
     if options.device == DeviceChoice::Gpu {
-        return Err(wgpu_rnn::Error::option(
-            "device",
-            "this build has no GPU device",
-        ));
+        return Err(wgpu_rnn::Error::Option {
+            option: "device",
+            reason: "this build has no GPU device".to_owned(),
+        });
     }
     Ok(Vec::new())
 }
@@ -233,6 +233,8 @@ fn pass(
     device: &Arc<dyn Device>,
     report: &Report,
 ) -> Result<()> {
+    // What an earlier workload left would count as this one's.
+    device.release_pooled();
     let before = memory::reset_peak();
     let mut planned = Planned::new(device, data, &workload.lengths, mode)?;
     let (ragged, single) = (

@@ -1,5 +1,7 @@
 //! What an operation touches: collected when a program is loaded, so that a program that would leave its buffers is
-//! refused before it runs.
+//! refused before it runs, and so that a buffer is filled with zeros only where something could see that it was not.
+
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Matrix, Program, Region, TableOffset};
@@ -11,6 +13,8 @@ pub(super) struct Accesses<'a> {
     /// See [`aliases`](super::memory::aliases).
     aliases: &'a [usize],
     list: Vec<Access>,
+    replaced: Vec<Part>,
+    left_alone: Vec<Part>,
 }
 
 #[derive(Debug)]
@@ -20,12 +24,43 @@ struct Access {
     write: bool,
 }
 
+/// Elements of a buffer.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub(super) buffer: BufferId,
+    pub(super) range: Range<usize>,
+}
+
+impl Part {
+    fn new(region: Region, len: usize) -> Self {
+        Self {
+            buffer: region.buffer,
+            range: region.offset..region.offset + len,
+        }
+    }
+}
+
+/// What an operation touches.
+#[derive(Debug)]
+pub(super) struct Touched {
+    /// Everything.
+    pub(super) all: Vec<Part>,
+    /// Of this what the operation writes before it could read it, to the last element.
+    pub(super) replaced: Vec<Part>,
+    /// And what lies between elements that it touches.
+    pub(super) left_alone: Vec<Part>,
+    /// The buffers that are written.
+    pub(super) written: Vec<BufferId>,
+}
+
 impl<'a> Accesses<'a> {
     pub(super) fn new(program: &'a Program, aliases: &'a [usize]) -> Self {
         Self {
             program,
             aliases,
             list: Vec::new(),
+            replaced: Vec::new(),
+            left_alone: Vec::new(),
         }
     }
 
@@ -37,6 +72,27 @@ impl<'a> Accesses<'a> {
     /// The operation writes, or reads and writes, `len` elements.
     pub(super) fn write(&mut self, region: Region, len: usize) -> Result<()> {
         self.push(region, len, true)
+    }
+
+    /// The operation writes every one of `len` elements before it could read it.
+    pub(super) fn replace(&mut self, region: Region, len: usize) -> Result<()> {
+        self.write(region, len)?;
+        self.replaced(region, len);
+        Ok(())
+    }
+
+    /// Of what it [writes](Self::write) the operation replaces these elements.
+    pub(super) fn replaced(&mut self, region: Region, len: usize) {
+        if len > 0 {
+            self.replaced.push(Part::new(region, len));
+        }
+    }
+
+    /// Of what it [writes](Self::write) the operation does not touch these elements.
+    pub(super) fn left_alone(&mut self, region: Region, len: usize) {
+        if len > 0 {
+            self.left_alone.push(Part::new(region, len));
+        }
     }
 
     /// Like [`read`](Self::read), if there is a region.
@@ -92,9 +148,8 @@ impl<'a> Accesses<'a> {
         Ok(words.iter().max().map_or(0, |&row| row as usize + 1))
     }
 
-    /// No buffer may be both read and written, nor one element written through two regions. Returns the buffers that are
-    /// written.
-    pub(super) fn finish(self) -> Result<Vec<BufferId>> {
+    /// No buffer may be both read and written, nor one element written through two regions.
+    pub(super) fn finish(self) -> Result<Touched> {
         for (index, access) in self.list.iter().enumerate() {
             for other in &self.list[..index] {
                 let ids = [access, other].map(|access| access.region.buffer.0);
@@ -119,8 +174,16 @@ impl<'a> Accesses<'a> {
                 }
             }
         }
+        let parts = self.list.iter();
         let written = self.list.iter().filter(|access| access.write);
-        Ok(written.map(|access| access.region.buffer).collect())
+        Ok(Touched {
+            all: parts
+                .map(|access| Part::new(access.region, access.len))
+                .collect(),
+            written: written.map(|access| access.region.buffer).collect(),
+            replaced: self.replaced,
+            left_alone: self.left_alone,
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! Floats that begin where a cache line does: a vector of AVX-512 that straddles two lines costs two loads.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
+use crate::cpu::memory_pool::{MemoryPool, Pooled};
 use crate::error::{Error, Result, zeros};
 
 /// Bytes of a cache line on all that matter, and of the widest vector.
@@ -14,7 +16,7 @@ const LINE_FLOATS: usize = LINE / size_of::<f32>();
 #[derive(Debug, Default)]
 pub(crate) struct AlignedFloats {
     /// Never grows, so that the floats stay where they are.
-    values: Vec<f32>,
+    memory: Pooled,
     start: usize,
     len: usize,
 }
@@ -28,10 +30,32 @@ impl AlignedFloats {
         // The message tells what was asked for, not what aligning it takes.
         let room = zeros(label, len.saturating_add(LINE_FLOATS - 1));
         let refused = |_| Error::OutOfMemory(format!("`{label}`, {len} elements"));
-        let values = room.map_err(refused)?;
+        Ok(Self::new(Pooled::from(room.map_err(refused)?), len))
+    }
+
+    /// Memory of a pool: zeros but for the first [`stale`](Self::stale) floats.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] names `label`.
+    pub(crate) fn from_pool(pool: &Arc<MemoryPool>, label: &str, len: usize) -> Result<Self> {
+        let refused = |reason| Error::OutOfMemory(format!("`{label}`, {len} elements: {reason}"));
+        let memory = pool.take(len.saturating_add(LINE_FLOATS - 1));
+        Ok(Self::new(memory.map_err(refused)?, len))
+    }
+
+    fn new(memory: Pooled, len: usize) -> Self {
         // A platform that cannot tell where a line starts gets what it allocated.
-        let start = values.as_ptr().align_offset(LINE).min(LINE_FLOATS - 1);
-        Ok(Self { values, start, len })
+        let start = memory.values.as_ptr().align_offset(LINE);
+        Self {
+            start: start.min(LINE_FLOATS - 1),
+            memory,
+            len,
+        }
+    }
+
+    /// How many floats at the front may be anything after [`from_pool`](Self::from_pool).
+    pub(crate) fn stale(&self) -> usize {
+        self.memory.stale.saturating_sub(self.start).min(self.len)
     }
 }
 
@@ -39,13 +63,13 @@ impl Deref for AlignedFloats {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.values[self.start..self.start + self.len]
+        &self.memory.values[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for AlignedFloats {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.values[self.start..self.start + self.len]
+        &mut self.memory.values[self.start..self.start + self.len]
     }
 }
 

@@ -20,10 +20,11 @@ impl Run for DropoutRows {
         if let Some(steps) = self.steps {
             accesses.words(steps, self.rows)?;
         }
-        if !self.is_in_place() {
-            accesses.read_optional(self.source, len)?;
+        if self.is_in_place() {
+            return accesses.write(self.target, len);
         }
-        accesses.write(self.target, len)
+        accesses.read_optional(self.source, len)?;
+        accesses.replace(self.target, len)
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {

@@ -12,7 +12,10 @@ impl Run for Elementwise {
         if self.kind == ElementwiseKind::Multiply {
             accesses.read(self.b, self.len)?;
         }
-        accesses.write(self.target, self.len)
+        match self.kind {
+            ElementwiseKind::Accumulate => accesses.write(self.target, self.len),
+            _ => accesses.replace(self.target, self.len),
+        }
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {

@@ -17,7 +17,10 @@ impl Run for EmbeddingRows {
             accesses.read(features.region, len)?;
         }
         let written = strided(self.rows, self.target_stride, self.written());
-        accesses.write(self.target, written)
+        match self.target_stride == self.written() {
+            true => accesses.replace(self.target, written),
+            false => accesses.write(self.target, written),
+        }
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::ops::Fill;
 
 impl Run for Fill {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
-        accesses.write(self.target, self.len)
+        accesses.replace(self.target, self.len)
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {

@@ -16,10 +16,11 @@ impl Run for GatherRows {
             self.source,
             strided(source_rows, self.source_stride, self.width),
         )?;
-        accesses.write(
-            self.target,
-            strided(self.rows, self.target_stride, self.width),
-        )
+        let written = strided(self.rows, self.target_stride, self.width);
+        match self.target_stride == self.width {
+            true => accesses.replace(self.target, written),
+            false => accesses.write(self.target, written),
+        }
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {

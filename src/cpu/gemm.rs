@@ -30,6 +30,11 @@ impl Run for Gemm {
         accesses.read(self.a.region, matrix(&self.a, a_size[0], a_size[1]))?;
         accesses.read(self.b.region, matrix(&self.b, self.k, self.n))?;
         accesses.read_optional(self.bias, self.n)?;
+        let scatters = matches!(self.map, Some(RowMap::ScatterM(_)));
+        let contiguous = column == 1 && (row == self.n || self.m == 1);
+        if contiguous && !scatters && !self.accumulate {
+            return accesses.replace(self.c.region, elements(&[self.m, self.n]));
+        }
         accesses.write(self.c.region, matrix(&self.c, c_rows, self.n))
     }
 

@@ -5,6 +5,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cpu::aligned::AlignedFloats;
+use crate::cpu::memory_pool::MemoryPool;
 use crate::device;
 use crate::device::{DeviceBuffer, Storage};
 use crate::error::{Error, Result};
@@ -107,28 +108,44 @@ impl Extent {
 pub(super) struct Memory {
     buffers: Vec<Shared>,
     own: usize,
+    stale: Vec<usize>,
 }
 
 impl Memory {
-    /// Allocates the program's buffers and binds the external ones.
-    pub(super) fn new(program: &Program, external: &[(BufferId, DeviceBuffer)]) -> Result<Self> {
-        let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
-            Some(buffer) => shared(buffer, spec.label).cloned(),
-            None => Ok(Arc::new(RwLock::new(AlignedFloats::zeros(
-                spec.label,
-                spec.len.max(1),
-            )?))),
+    /// Allocates the program's buffers, which may be [stale](Self::stale), and binds the external ones.
+    pub(super) fn new(
+        pool: &Arc<MemoryPool>,
+        program: &Program,
+        external: &[(BufferId, DeviceBuffer)],
+    ) -> Result<Self> {
+        let mut stale = vec![0; program.buffers().len()];
+        let bind = |((spec, given), stale): ((&BufferSpec, Option<&DeviceBuffer>), &mut usize)| {
+            if let Some(buffer) = given {
+                return shared(buffer, spec.label).cloned();
+            }
+            let floats = AlignedFloats::from_pool(pool, spec.label, spec.len.max(1))?;
+            *stale = floats.stale();
+            Ok(Arc::new(RwLock::new(floats)))
         };
         let given = device::bind(program, external)?;
         let own = (program.buffers().iter().zip(&given))
             .filter(|(_, given)| given.is_none())
             .map(|(spec, _)| spec.len.max(1))
             .sum();
-        let buffers = program.buffers().iter().zip(given).map(bind);
+        let buffers = { program.buffers().iter().zip(given) }
+            .zip(&mut stale)
+            .map(bind)
+            .collect::<Result<_>>()?;
         Ok(Self {
-            buffers: buffers.collect::<Result<_>>()?,
+            buffers,
             own,
+            stale,
         })
+    }
+
+    /// For each buffer how many elements at the front may be anything when it is new.
+    pub(super) fn stale(&self) -> &[usize] {
+        &self.stale
     }
 
     /// Elements of the buffers that are not the caller's.
@@ -206,7 +223,7 @@ mod tests {
         let mut program = Program::new();
         let a = program.buffer("a", 6, Role::Workspace);
         let b = program.buffer("b", 2, Role::Workspace);
-        let memory = Memory::new(&program, &[])?;
+        let memory = Memory::new(&Arc::default(), &program, &[])?;
         let part = |buffer, offset, len| Extent::new(Region { buffer, offset }, len);
         // Two parts of one buffer in any order, an empty one between them, and another buffer's.
         let parts = [part(a, 4, 2), part(a, 9, 0), part(b, 0, 2), part(a, 0, 3)];
@@ -227,7 +244,7 @@ mod tests {
     fn a_buffer_in_use_is_an_error() -> Result<()> {
         let mut program = Program::new();
         let a = program.buffer("a", 1, Role::Workspace);
-        let memory = Memory::new(&program, &[])?;
+        let memory = Memory::new(&Arc::default(), &program, &[])?;
         let reading = memory.read(a)?;
         assert!(memory.part(a.into()).is_ok(), "two may read");
         assert_eq!(memory.write(a).map(|_| ()), Err(IN_USE));

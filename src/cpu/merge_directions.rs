@@ -31,7 +31,7 @@ impl Run for MergeDirections {
         }
         let output = elements(&[self.tokens, self.output_width()]);
         accesses.read_optional(self.residual, output)?;
-        accesses.write(self.output, output)
+        accesses.replace(self.output, output)
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {
@@ -84,8 +84,8 @@ impl Run for SplitDirections {
         if uses_table(self.states, self.reverse) {
             check_table(accesses, self.table, self.tokens)?;
         }
-        for states in self.states {
-            accesses.write_optional(states, elements(&[self.tokens, self.width]))?;
+        for states in self.states.into_iter().flatten() {
+            accesses.replace(states, elements(&[self.tokens, self.width]))?;
         }
         accesses.read(self.output, elements(&[self.tokens, self.output_width()]))
     }

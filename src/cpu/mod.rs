@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `aligned` | floats that begin at a cache line |
 //! | `memory` | the buffers: who may touch them, and lending parts of one buffer as separate slices |
+//! | `memory_pool`, `stale` | memory of dropped plans for the next ones, and which of it has to be cleared |
 //! | `plan` | a loaded program: checked once, then run |
 //! | `access` | what an operation touches, checked when a program is loaded |
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
@@ -38,6 +39,7 @@ mod layer_norm_rows_backward;
 mod lstm_gates;
 mod matrix_product;
 mod memory;
+mod memory_pool;
 mod merge_directions;
 mod number;
 mod optimizer_control;
@@ -57,6 +59,7 @@ mod recurrent_backward_lstm;
 mod recurrent_forward;
 mod simd;
 mod softmax_cross_entropy;
+mod stale;
 mod strided_copies;
 mod tile;
 
@@ -65,6 +68,7 @@ use std::sync::{Arc, RwLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::cpu::memory_pool::MemoryPool;
 use crate::device::{Device, DeviceBuffer, Plan, Storage};
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Program};
@@ -84,6 +88,7 @@ pub use plan::CpuPlan;
 #[derive(Debug, Clone)]
 pub struct CpuDevice {
     threads: Threads,
+    pool: Arc<MemoryPool>,
 }
 
 /// Where the work is done.
@@ -113,6 +118,7 @@ impl CpuDevice {
     pub fn new() -> Result<Self> {
         let device = Self {
             threads: Threads::Global,
+            pool: Arc::default(),
         };
         log::info!("CPU device: {}", device.name());
         Ok(device)
@@ -133,6 +139,7 @@ impl CpuDevice {
             .map_err(|error| Error::Device(format!("{threads} threads: {error}")))?;
         let device = Self {
             threads: Threads::Own(Arc::new(pool)),
+            pool: Arc::default(),
         };
         log::info!("CPU device: {}", device.name());
         Ok(device)
@@ -186,7 +193,15 @@ impl Device for CpuDevice {
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Box<dyn Plan>> {
-        let plan = CpuPlan::new(self.threads.clone(), program, external)?;
+        let plan = CpuPlan::new(self, program, external)?;
         Ok(Box::new(plan))
+    }
+
+    fn pooled_bytes(&self) -> u64 {
+        (size_of::<f32>() * self.pool.free_len()) as u64
+    }
+
+    fn release_pooled(&self) {
+        self.pool.release();
     }
 }

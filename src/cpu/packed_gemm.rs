@@ -1,9 +1,12 @@
 //! [`Gemm`] with weights: they are packed into panels once for each version, and rows are multiplied where they lie, straight
 //! through the table if there is one.
 
+use std::sync::Arc;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{lanes, load_all, store_all};
 use crate::error::Result;
@@ -41,9 +44,9 @@ impl MatrixSource {
     }
 
     /// Room for the panels.
-    pub(super) fn panels(&self) -> Result<Panels> {
+    pub(super) fn panels(&self, pool: &Arc<MemoryPool>) -> Result<Panels> {
         let panels = self.columns.div_ceil(VECTORS * lanes());
-        Panels::new(panels, self.terms, VECTORS)
+        Panels::new(pool, [panels, self.terms, VECTORS])
     }
 
     /// Fills them.

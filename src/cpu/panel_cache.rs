@@ -1,6 +1,9 @@
 //! The panels of a plan's weights: filled when first wanted and again when the weights have changed.
 
+use std::sync::Arc;
+
 use crate::cpu::memory::Memory;
+use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::packed_gemm::MatrixSource;
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::{LayerPanels, LayerSource};
@@ -44,10 +47,10 @@ pub(super) enum PackedPanels {
 }
 
 impl PackedPanels {
-    fn new(source: &PanelSource) -> Result<Self> {
+    fn new(pool: &Arc<MemoryPool>, source: &PanelSource) -> Result<Self> {
         Ok(match source {
-            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(source)?),
-            PanelSource::Matrix(source) => Self::Matrix(source.panels()?),
+            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(pool, source)?),
+            PanelSource::Matrix(source) => Self::Matrix(source.panels(pool)?),
         })
     }
 
@@ -98,9 +101,9 @@ impl PanelCache {
     }
 
     /// Allocates all panels, once all places are known.
-    pub(super) fn allocate(&mut self) -> Result<()> {
+    pub(super) fn allocate(&mut self, pool: &Arc<MemoryPool>) -> Result<()> {
         for entry in &mut self.entries {
-            entry.panels = Some(PackedPanels::new(&entry.source)?);
+            entry.panels = Some(PackedPanels::new(pool, &entry.source)?);
         }
         Ok(())
     }

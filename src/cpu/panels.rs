@@ -4,10 +4,13 @@
 //! it from one end to the other. What the vectors of a panel are is the caller's choice: for the forward the gates of a
 //! vector of units, so that the gates' sums come out ready for the cell's arithmetic.
 
+use std::sync::Arc;
+
 use pulp::Simd;
 
 use crate::cpu::access::elements;
 use crate::cpu::aligned::AlignedFloats;
+use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::simd::lanes;
 use crate::error::Result;
 
@@ -31,16 +34,19 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Room for `panels` panels of `terms` terms and `vectors` vectors.
+    /// Room for `panels` panels of `terms` terms and `vectors` vectors, to be filled.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub(super) fn new(panels: usize, terms: usize, vectors: usize) -> Result<Self> {
+    pub(super) fn new(
+        pool: &Arc<MemoryPool>,
+        [panels, terms, vectors]: [usize; 3],
+    ) -> Result<Self> {
         let len = elements(&[panels, terms, vectors, lanes()]);
         Ok(Self {
             vectors,
             terms,
-            values: AlignedFloats::zeros("panels of weights", len)?,
+            values: AlignedFloats::from_pool(pool, "panels of weights", len)?,
         })
     }
 

@@ -3,13 +3,14 @@
 use std::fmt::Debug;
 use std::time::Instant;
 
-use crate::cpu::Threads;
-use crate::cpu::access::Accesses;
+use crate::cpu::access::{Accesses, Touched};
 use crate::cpu::aligned::AlignedFloats;
 use crate::cpu::memory::{Memory, aliases};
 use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::LayerPanels;
+use crate::cpu::stale::Stale;
+use crate::cpu::{CpuDevice, Threads};
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Operation, Precision, Program, Role, Section, TableOffset};
@@ -112,20 +113,24 @@ pub struct CpuPlan {
     threads: Threads,
     program: Program,
     memory: Memory,
+    stale: Stale,
     scratch: AlignedFloats,
     panels: PanelCache,
     /// The operations of each section.
     work: [Vec<Work>; 4],
     /// Multiplications of each section.
     multiplications: [usize; 4],
+    /// Whether a section has been run from its first operation to its last, so that nothing that it touches is stale.
+    settled: [bool; 4],
     seed: u64,
 }
 
-/// An operation, and what it has to do with the panels.
+/// An operation, what it touches, and what it has to do with the panels.
 #[derive(Debug)]
 struct Work {
     name: &'static str,
     operation: Box<dyn Run>,
+    touched: Touched,
     /// The place of those that it wants.
     place: Option<usize>,
     /// Buffers that panels are made of and that it writes.
@@ -134,7 +139,7 @@ struct Work {
 
 impl CpuPlan {
     pub(super) fn new(
-        threads: Threads,
+        device: &CpuDevice,
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Self> {
@@ -162,7 +167,7 @@ impl CpuPlan {
             for (name, operation) in program.section(section).iter().flat_map(named) {
                 let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
-                let writes = accesses.finish()?;
+                let touched = accesses.finish()?;
                 scratch = scratch.max(operation.scratch());
                 let total: &mut usize = &mut multiplications[section as usize];
                 *total = total.saturating_add(operation.multiplications());
@@ -175,23 +180,26 @@ impl CpuPlan {
                     name,
                     operation,
                     place,
-                    writes,
+                    writes: touched.written.clone(),
+                    touched,
                 });
             }
         }
-        panels.allocate()?;
+        panels.allocate(&device.pool)?;
         for of_operation in work.iter_mut().flatten() {
             of_operation.writes.retain(|&buffer| panels.are_of(buffer));
         }
-        let memory = Memory::new(&program, external)?;
+        let memory = Memory::new(&device.pool, &program, external)?;
         let words = program.words();
         Ok(Self {
-            threads,
+            threads: device.threads.clone(),
+            stale: Stale::new(memory.stale().iter().copied()),
             memory,
-            scratch: AlignedFloats::zeros("scratch", scratch)?,
+            scratch: AlignedFloats::from_pool(&device.pool, "scratch", scratch)?,
             panels,
             work,
             multiplications,
+            settled: [false; 4],
             // A program may bring a seed of its own in its table.
             seed: words.first().map_or(0, |&low| u64::from(low))
                 | words.get(1).map_or(0, |&high| u64::from(high) << 32),
@@ -201,7 +209,11 @@ impl CpuPlan {
 
     /// Does a section's operations, telling `after` the name of each that is done.
     fn interpret(&mut self, section: Section, mut after: impl FnMut(&'static str)) -> Result<()> {
+        let settled = self.settled[section as usize];
         for work in &self.work[section as usize] {
+            if !settled {
+                self.stale.before(&work.touched, &self.memory)?;
+            }
             let panels = match work.place {
                 Some(place) => self.panels.get(place, &self.memory)?,
                 None => None,
@@ -213,11 +225,15 @@ impl CpuPlan {
                 scratch: &mut self.scratch,
                 panels,
             })?;
+            if !settled {
+                self.stale.after(&work.touched);
+            }
             for &buffer in &work.writes {
                 self.panels.written(buffer);
             }
             after(work.name);
         }
+        self.settled[section as usize] = true;
         Ok(())
     }
 
@@ -247,6 +263,7 @@ impl Plan for CpuPlan {
     fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<()> {
         self.program.check_len(buffer, values.len())?;
         self.memory.write(buffer)?[..values.len()].copy_from_slice(values);
+        self.stale.replaced(buffer);
         self.panels.written(buffer);
         Ok(())
     }
@@ -257,6 +274,7 @@ impl Plan for CpuPlan {
 
     fn read(&mut self, buffer: BufferId, values: &mut [f32]) -> Result<()> {
         self.program.check_len(buffer, values.len())?;
+        self.stale.settle(buffer, &self.memory)?;
         values.copy_from_slice(&self.memory.read(buffer)?[..values.len()]);
         Ok(())
     }

@@ -343,6 +343,37 @@ pub(super) fn state_extents(op: &Recurrence) -> [Extent; 5] {
     ]
 }
 
+/// Names the rows that the forward computes, whose old content it does not look at, and those of other steps.
+pub(super) fn declare_rows(op: &Recurrence, accesses: &mut Accesses<'_>) {
+    let (offsets, units) = (op.offsets.offsets(), op.hidden * op.layout.slots);
+    let (first, end) = (offsets[op.steps.start], offsets[op.steps.end]);
+    let states = [
+        Some((op.states.h, op.state, op.batch)),
+        other_input(op).map(|input| (input, op.state, op.batch)),
+        op.states.c.map(|c| (c, op.hidden, op.batch)),
+        // It has no rows of initial states.
+        op.states.second.map(|second| (second, op.hidden, 0)),
+    ];
+    for direction in 0..op.directions {
+        for (region, width, initial) in states.into_iter().flatten() {
+            let place =
+                |row: usize| region.at((direction * (initial + op.tokens) + initial + row) * width);
+            accesses.replaced(place(first), (end - first) * width);
+            accesses.left_alone(place(end), (op.tokens - end) * width);
+        }
+        let [start, stop] = [first, end].map(|row| row - op.first_row);
+        for (region, replaces) in [(Some(op.gates), false), (op.recurrent_sums, true)] {
+            let Some(region) = region else { continue };
+            let place = |row: usize| region.at((direction * op.gate_rows + row) * units);
+            accesses.left_alone(place(0), start * units);
+            accesses.left_alone(place(stop), (op.gate_rows - stop) * units);
+            if replaces {
+                accesses.replaced(place(start), (stop - start) * units);
+            }
+        }
+    }
+}
+
 /// Checks everything about a recurrence that does not concern a buffer, and names its weights.
 pub(super) fn check(op: &Recurrence, accesses: &mut Accesses<'_>) -> Result<()> {
     let expect = |what: &str, expected: usize, got: usize| match expected == got {

@@ -30,6 +30,7 @@ impl Run for Recurrence {
         for extent in state_extents(self) {
             accesses.write(extent.region, extent.len)?;
         }
+        recurrence::declare_rows(self, accesses);
         Ok(())
     }
 

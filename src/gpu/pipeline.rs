@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -35,10 +36,19 @@ fn bits(overrides: &[(&'static str, f64)]) -> Vec<(&'static str, u64)> {
 }
 
 /// What tells pipelines apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PipelineKey {
     source: Arc<str>,
     overrides: Vec<(&'static str, u64)>,
+}
+
+impl Hash for PipelineKey {
+    /// Of the source only the length: hashing tens of kilobytes for each dispatch would take longer than all the rest of
+    /// recording it, and comparing is fast.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.len().hash(state);
+        self.overrides.hash(state);
+    }
 }
 
 #[derive(Debug, Clone)]

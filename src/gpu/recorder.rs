@@ -1,6 +1,7 @@
 //! Turns operations into dispatches held as data: what kernels write to when a plan is loaded.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::buffer;
 use super::context::Context;
@@ -201,8 +202,10 @@ impl<'a> Recorder<'a> {
 
     /// The threads that a software adapter computes with, as far as the system tells; `None` for a GPU.
     pub(crate) fn software_threads(&self) -> Option<usize> {
-        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
-        (self.context.info.device_type == wgpu::DeviceType::Cpu).then(threads)
+        // Asked once: the answer is in files, and every matrix product wants it.
+        static THREADS: LazyLock<usize> =
+            LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+        (self.context.info.device_type == wgpu::DeviceType::Cpu).then(|| *THREADS)
     }
 
     /// Whether kernels can read a buffer through a copy as a texture: weights, which few sections write.

@@ -1,6 +1,34 @@
 //! Repetition of lines of WGSL. Arrays in a function become registers only where every index is a constant, and WGSL has no
 //! way to unroll a loop.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use super::context::lock;
+
+/// Texts that are made once for each key: every plan that is loaded names the same few again, and unrolling one takes as long
+/// as a small network's run on a GPU.
+#[derive(Debug)]
+pub(crate) struct Texts<K> {
+    made: LazyLock<Mutex<HashMap<K, Arc<str>>>>,
+}
+
+impl<K: Hash + Eq> Texts<K> {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self {
+            made: LazyLock::new(Mutex::default),
+        }
+    }
+
+    /// The text of a key, which determines what `make` gives.
+    pub(crate) fn get(&self, key: K, make: impl FnOnce() -> String) -> Arc<str> {
+        let mut made = lock(&self.made);
+        made.entry(key).or_insert_with(|| make().into()).clone()
+    }
+}
+
 /// The source with each line that names marks, such as `LANE` in `LANEu`, repeated for all of their values, the first mark
 /// varying slowest. The lines between `// repeat LANE` and `// end LANE` are repeated together.
 pub(crate) fn unroll(source: &str, marks: &[(&str, usize)]) -> String {

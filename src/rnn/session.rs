@@ -13,7 +13,8 @@ use crate::state::{Gradients, Output, OutputGradient, State};
 
 /// A recurrent network on a device.
 ///
-/// Each new packing or option loads a new plan; the last one is kept, so batches of one shape run without allocation.
+/// Each new packing or option loads a new plan; the last one is kept, so batches of one shape run without allocation; on the
+/// CPU device others take over its memory.
 ///
 /// ```
 /// use std::sync::Arc;

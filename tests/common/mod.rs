@@ -452,27 +452,35 @@ pub(crate) fn gpu(
     }
 }
 
-/// The CPU device and both strategies of the GPU device; made once, so that tests share compiled pipelines.
+/// The CPU device and, where the crate has it, both strategies of the GPU device; made once, so that tests share compiled
+/// pipelines.
 pub(crate) fn devices() -> &'static [(&'static str, Arc<dyn Device>)] {
     static DEVICES: std::sync::OnceLock<Vec<(&'static str, Arc<dyn Device>)>> =
         std::sync::OnceLock::new();
-    DEVICES.get_or_init(all_devices)
+    DEVICES.get_or_init(|| {
+        let cpu: Arc<dyn Device> = Arc::new(wgpu_rnn::cpu::CpuDevice::new().unwrap());
+        let mut devices = vec![("cpu", cpu)];
+        devices.extend(gpus());
+        devices
+    })
 }
 
-fn all_devices() -> Vec<(&'static str, Arc<dyn Device>)> {
+#[cfg(feature = "gpu")]
+fn gpus() -> [(&'static str, Arc<dyn Device>); 2] {
     use wgpu_rnn::gpu::{LimitsChoice, Strategy};
-    let vulkan = wgpu_rnn::wgpu::Backends::VULKAN;
-    vec![
-        ("cpu", Arc::new(wgpu_rnn::cpu::CpuDevice::new().unwrap())),
-        (
-            "gpu, persistent",
-            gpu(vulkan, LimitsChoice::Adapter, Strategy::Persistent),
-        ),
-        (
-            "gpu, by steps",
-            gpu(vulkan, LimitsChoice::Adapter, Strategy::Step),
-        ),
+    let by = |strategy| {
+        let vulkan = wgpu_rnn::wgpu::Backends::VULKAN;
+        gpu(vulkan, LimitsChoice::Adapter, strategy)
+    };
+    [
+        ("gpu, persistent", by(Strategy::Persistent)),
+        ("gpu, by steps", by(Strategy::Step)),
     ]
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpus() -> [(&'static str, Arc<dyn Device>); 0] {
+    []
 }
 
 /// Solves a problem and compares it with the reference, naming what failed. With [`GradientMode::Recompute`], whose kernels

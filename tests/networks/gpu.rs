@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::common::{DROPOUT, Oracle, Problem, arranged, gpu, solve_and_check, variants};
-use crate::steps::forward_dispatches;
+use crate::gpu_steps::forward_dispatches;
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice, Strategy};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::wgpu::Backends;

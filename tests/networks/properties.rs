@@ -50,6 +50,7 @@ proptest! {
     }
 }
 
+#[cfg(feature = "gpu")]
 proptest! {
     // Each new variant compiles pipelines, about a second each on a software adapter.
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]

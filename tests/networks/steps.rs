@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice};
 use wgpu_rnn::ops::{Program, Role, Section};
 use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
-use wgpu_rnn::wgpu::Backends;
 use wgpu_rnn::{Device, PackedBatch, Packing, Plan, RnnConfig};
 
-use crate::common::{Oracle, Problem, devices, gpu, solve_and_check, variants};
+use crate::common::{Oracle, Problem, devices, solve_and_check, variants};
 
 /// Every variant as layers of one direction over batches of one step: one sequence, a few, more than one dispatch takes, and
 /// one that is not all steps.
-fn every_step(device: &Arc<dyn Device>, share: usize, salt: usize) {
+pub(crate) fn every_step(device: &Arc<dyn Device>, share: usize, salt: usize) {
     let batches: [&[usize]; 4] = [&[1], &[1, 1, 1], &[1; 21], &[1, 0, 1]];
     let variants = variants(3, 21).into_iter().enumerate();
     for (index, (name, builder)) in variants.skip(salt % share).step_by(share) {
@@ -31,73 +29,6 @@ fn on_all_devices() {
         for salt in 0..4 {
             every_step(device, 1, salt);
         }
-    }
-}
-
-#[test]
-fn with_default_limits() {
-    for backends in [Backends::VULKAN, Backends::GL] {
-        let device = GpuOptions::new()
-            .backends(backends)
-            .limits(LimitsChoice::Default);
-        match GpuDevice::request_blocking(&device) {
-            Ok(device) => every_step(&(Arc::new(device) as Arc<dyn Device>), 2, 1),
-            Err(error) => panic!("this test needs an adapter on {backends:?}; {error}"),
-        }
-    }
-}
-
-#[test]
-fn of_every_tile() {
-    for (salt, tile) in [1, 4, 8, 16].into_iter().enumerate() {
-        for subgroups in [true, false] {
-            let options = (GpuOptions::new().backends(Backends::VULKAN))
-                .subgroups(subgroups)
-                .tile(tile);
-            match GpuDevice::request_blocking(&options) {
-                Ok(device) => every_step(&(Arc::new(device) as Arc<dyn Device>), 4, salt),
-                Err(error) => panic!("this test needs a Vulkan adapter; {error}"),
-            }
-        }
-    }
-}
-
-/// How many dispatches the forward of a network takes.
-pub(crate) fn forward_dispatches(
-    device: &Arc<dyn Device>,
-    config: &RnnConfig,
-    lengths: &[usize],
-) -> usize {
-    let mut program = Program::new();
-    let len = wgpu_rnn::ParameterLayout::new(config).unwrap().len();
-    let parameters = program.buffer("parameters", len, Role::External);
-    let options = NetworkOptions {
-        initial_state: true,
-        ..NetworkOptions::default()
-    };
-    let packing = Arc::new(Packing::new(lengths).unwrap());
-    let place = parameters.into();
-    let network = Network::new(&mut program, config, &packing, &options, place, None).unwrap();
-    network.forward(&mut program).unwrap();
-    let buffer = device.buffer("parameters", len).unwrap();
-    let plan = device.load(program, &[(parameters, buffer)]).unwrap();
-    plan.dispatches(Section::Forward)
-}
-
-#[test]
-fn a_layer_is_one_dispatch_on_a_gpu() {
-    let device = gpu(
-        Backends::VULKAN,
-        LimitsChoice::Adapter,
-        wgpu_rnn::gpu::Strategy::Auto,
-    );
-    for builder in [
-        RnnConfig::elman(3, 8),
-        RnnConfig::lstm(3, 8),
-        RnnConfig::gru(3, 8),
-    ] {
-        let config = builder.layers(3).build().unwrap();
-        assert_eq!(forward_dispatches(&device, &config, &[1]), 3);
     }
 }
 

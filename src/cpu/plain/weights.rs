@@ -1,7 +1,10 @@
 //! The recurrent weights of a layer in panels.
 
+use std::sync::Arc;
+
 use super::cells::PlainCell;
 use super::{Kind, with_cell};
+use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::panels::{LaneRun, Panels};
 use crate::cpu::simd::lanes;
 use crate::error::Result;
@@ -58,17 +61,17 @@ pub(in crate::cpu) struct LayerPanels {
 
 impl LayerPanels {
     /// Room for a layer's panels.
-    pub(in crate::cpu) fn new(source: &LayerSource) -> Result<Self> {
+    pub(in crate::cpu) fn new(pool: &Arc<MemoryPool>, source: &LayerSource) -> Result<Self> {
         let (op, kind) = (&source.op, source.kind);
         let backward = if source.backward { op.directions } else { 0 };
-        let forward = |_| with_cell!(kind, op, 0, cell => forward_panels(cell, op.hidden));
+        let forward = |_| with_cell!(kind, op, 0, cell => forward_panels(cell, pool, op.hidden));
         Ok(Self {
             forward: (0..op.directions).map(forward).collect::<Result<_>>()?,
             backward: (0..backward)
                 .map(|_| {
                     let terms = with_cell!(kind, op, 0, cell => product_width(cell, op.hidden));
                     let panels = op.hidden.div_ceil(lanes() * BACKWARD_VECTORS);
-                    Panels::new(panels, terms, BACKWARD_VECTORS)
+                    Panels::new(pool, [panels, terms, BACKWARD_VECTORS])
                 })
                 .collect::<Result<_>>()?,
         })
@@ -104,8 +107,12 @@ pub(super) fn product_width<const V: usize>(_: impl PlainCell<V>, hidden: usize)
     hidden.next_multiple_of(lanes()) * V
 }
 
-fn forward_panels<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> Result<Panels> {
-    Panels::new(hidden.div_ceil(lanes()), hidden, V)
+fn forward_panels<const V: usize>(
+    _: impl PlainCell<V>,
+    pool: &Arc<MemoryPool>,
+    hidden: usize,
+) -> Result<Panels> {
+    Panels::new(pool, [hidden.div_ceil(lanes()), hidden, V])
 }
 
 fn fill_forward<C: PlainCell<V>, const V: usize>(

@@ -7,7 +7,7 @@ use crate::gpu::element::Element;
 use crate::gpu::kernel::lib;
 use crate::gpu::recorder::{Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
-use crate::gpu::unroll::unroll;
+use crate::gpu::unroll::{Texts, unroll};
 use crate::ops::{Gemm, Matrix, RowMap};
 
 /// Terms of a sum in one dispatch. Mesa's software adapter silently ends an invocation's loops after 65,535 iterations in
@@ -45,11 +45,12 @@ struct Params {
 
 fn shader(rows: usize, texture: bool, stored: Stored) -> Shader {
     use Access::{Read, ReadWrite, Texture};
-    let source = unroll(
-        include_str!("../../../../shaders/gemm_broadcast.wgsl"),
-        &[("ROW", rows), ("BLOCK", rows / 4), ("LOAD", rows / 8)],
-    );
-    let source = format!("const ROWS: u32 = {rows}u;\n{source}");
+    static SOURCES: Texts<usize> = Texts::new();
+    let source = SOURCES.get(rows, || {
+        let marks = [("ROW", rows), ("BLOCK", rows / 4), ("LOAD", rows / 8)];
+        let source = include_str!("../../../../shaders/gemm_broadcast.wgsl");
+        format!("const ROWS: u32 = {rows}u;\n{}", unroll(source, &marks))
+    });
     let mut elements = elements(stored, "PackedWeights", Element::vector).to_vec();
     if texture {
         // A load from a texture is single precision, whatever its format.

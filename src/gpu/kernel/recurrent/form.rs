@@ -1,9 +1,10 @@
 //! The forms of the recurrent kernels: how many sequences a tile has, and how a product's inputs reach its threads.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::gpu::tuner::Choice;
-use crate::gpu::unroll::unroll;
+use crate::gpu::unroll::{Texts, unroll};
 use crate::ops::Recurrence;
 
 /// Sizes of a tile that there are kernels for.
@@ -73,12 +74,15 @@ impl Form {
     }
 
     /// The loops of product `name`, whose terms have `elements` elements.
-    pub(super) fn product(self, name: &str, elements: usize) -> String {
-        let source = match self.broadcast {
-            true => self.broadcast_product(elements),
-            false => self.staged_product(elements),
-        };
-        source.replace("PRODUCT", name)
+    pub(super) fn product(self, name: &'static str, elements: usize) -> Arc<str> {
+        static PRODUCTS: Texts<(Form, &str, usize)> = Texts::new();
+        PRODUCTS.get((self, name, elements), || {
+            let source = match self.broadcast {
+                true => self.broadcast_product(elements),
+                false => self.staged_product(elements),
+            };
+            source.replace("PRODUCT", name)
+        })
     }
 
     fn broadcast_product(self, elements: usize) -> String {

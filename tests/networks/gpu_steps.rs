@@ -1,0 +1,79 @@
+//! Batches of single steps on GPUs: every tile and limit, and the number of dispatches.
+
+use std::sync::Arc;
+
+use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice};
+use wgpu_rnn::ops::{Program, Role, Section};
+use wgpu_rnn::rnn::{Network, NetworkOptions};
+use wgpu_rnn::wgpu::Backends;
+use wgpu_rnn::{Device, Packing, RnnConfig};
+
+use crate::common::gpu;
+use crate::steps::every_step;
+
+#[test]
+fn with_default_limits() {
+    for backends in [Backends::VULKAN, Backends::GL] {
+        let device = GpuOptions::new()
+            .backends(backends)
+            .limits(LimitsChoice::Default);
+        match GpuDevice::request_blocking(&device) {
+            Ok(device) => every_step(&(Arc::new(device) as Arc<dyn Device>), 2, 1),
+            Err(error) => panic!("this test needs an adapter on {backends:?}; {error}"),
+        }
+    }
+}
+
+#[test]
+fn of_every_tile() {
+    for (salt, tile) in [1, 4, 8, 16].into_iter().enumerate() {
+        for subgroups in [true, false] {
+            let options = (GpuOptions::new().backends(Backends::VULKAN))
+                .subgroups(subgroups)
+                .tile(tile);
+            match GpuDevice::request_blocking(&options) {
+                Ok(device) => every_step(&(Arc::new(device) as Arc<dyn Device>), 4, salt),
+                Err(error) => panic!("this test needs a Vulkan adapter; {error}"),
+            }
+        }
+    }
+}
+
+/// How many dispatches the forward of a network takes.
+pub(crate) fn forward_dispatches(
+    device: &Arc<dyn Device>,
+    config: &RnnConfig,
+    lengths: &[usize],
+) -> usize {
+    let mut program = Program::new();
+    let len = wgpu_rnn::ParameterLayout::new(config).unwrap().len();
+    let parameters = program.buffer("parameters", len, Role::External);
+    let options = NetworkOptions {
+        initial_state: true,
+        ..NetworkOptions::default()
+    };
+    let packing = Arc::new(Packing::new(lengths).unwrap());
+    let place = parameters.into();
+    let network = Network::new(&mut program, config, &packing, &options, place, None).unwrap();
+    network.forward(&mut program).unwrap();
+    let buffer = device.buffer("parameters", len).unwrap();
+    let plan = device.load(program, &[(parameters, buffer)]).unwrap();
+    plan.dispatches(Section::Forward)
+}
+
+#[test]
+fn a_layer_is_one_dispatch_on_a_gpu() {
+    let device = gpu(
+        Backends::VULKAN,
+        LimitsChoice::Adapter,
+        wgpu_rnn::gpu::Strategy::Auto,
+    );
+    for builder in [
+        RnnConfig::elman(3, 8),
+        RnnConfig::lstm(3, 8),
+        RnnConfig::gru(3, 8),
+    ] {
+        let config = builder.layers(3).build().unwrap();
+        assert_eq!(forward_dispatches(&device, &config, &[1]), 3);
+    }
+}
