@@ -1,0 +1,257 @@
+//! Trains each network of a design on one problem and measures it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wgpu_rnn::metrics::Latency;
+use wgpu_rnn::rnn::NetworkOptions;
+use wgpu_rnn::train::{
+    Clipping, Interrupt, Optimizer, OptimizerOptions, Schedule, ScheduleShape, Standing, Trainer,
+    TrainerOptions, WarmUp,
+};
+use wgpu_rnn::{Device, Result};
+
+use crate::choice::{Choice, Extra, design};
+use crate::model::Model;
+use crate::options::Options;
+use crate::plots;
+use crate::predict::{Stopwatch, latencies, long_sample, predict, upload};
+use crate::problem::{Part, Problem};
+use crate::table::Table;
+use crate::task::Learning;
+use crate::watch::Watch;
+
+/// Largest norm of all gradients together.
+const MAX_NORM: f64 = 1.0;
+/// Share of the first epoch in which the rate rises.
+const WARM_UP: f64 = 0.5;
+
+/// Where and how networks are compared.
+#[derive(Debug)]
+pub(crate) struct Study<'a> {
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) one_thread: Arc<dyn Device>,
+    pub(crate) options: &'a Options,
+    /// Ctrl-C.
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+/// What training left.
+#[derive(Debug)]
+pub(crate) struct Trained {
+    /// Of the best epoch on the validation part.
+    pub(crate) parameters: Vec<f32>,
+    pub(crate) standing: Standing,
+}
+
+/// One network, trained and judged.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    choice: Choice,
+    /// On the hold-out.
+    metrics: [f64; 2],
+    model: Model,
+    trained: Trained,
+}
+
+/// One network, measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) choice: Choice,
+    /// On the hold-out.
+    pub(crate) metrics: [f64; 2],
+    pub(crate) latency: Latency,
+    pub(crate) parameters: usize,
+    pub(crate) standing: Standing,
+}
+
+impl Study<'_> {
+    /// Compares all networks of the design on `problem`; writes the table and the plot, of what is finished if interrupted.
+    pub(crate) fn run<P: Problem>(&self, problem: &P) -> std::result::Result<(), Box<dyn Error>> {
+        println!("\n{:<8}{}", problem.name(), problem.about());
+        let choices = design(&self.options.widths(), self.options.layers());
+        let mut all = Vec::new();
+        for (number, choice) in choices.iter().enumerate() {
+            let Some(judged) = self.judge(problem, choice)? else {
+                break;
+            };
+            println!(
+                "{:>3} of {}: {:<20} {} {:.4}, {:.1} s",
+                number + 1,
+                choices.len(),
+                slug(choice),
+                problem.metrics()[0],
+                judged.metrics[0],
+                judged.trained.standing.seconds
+            );
+            all.push(judged);
+        }
+        let all = self.measure(problem, all)?;
+        let table = table(problem, &all)?;
+        println!("\n{}", table.markdown());
+        table.save(&self.options.out, problem.name())?;
+        let plot = self.options.out.join(format!("{}.svg", problem.name()));
+        plots::quality_and_latency(&plot, problem, &all)?;
+        Ok(())
+    }
+
+    /// Trains one network; `None` if interrupted.
+    fn judge<P: Problem>(&self, problem: &P, choice: &Choice) -> Result<Option<Judged>> {
+        let model = Model::new(choice, problem.ends())?;
+        let folder = self.options.out.join(problem.name()).join(slug(choice));
+        let Some(trained) = self.train(problem, &model, (Some(folder), f64::NEG_INFINITY))? else {
+            return Ok(None);
+        };
+        let hold_out = problem.part(Part::HoldOut);
+        let buffer = upload(self.device.as_ref(), &trained.parameters)?;
+        let of = (&model, self.device.as_ref(), &buffer);
+        let predictions = predict(problem, of, hold_out)?;
+        Ok(Some(Judged {
+            choice: *choice,
+            metrics: problem.judge(hold_out, &predictions)?,
+            model,
+            trained,
+        }))
+    }
+
+    /// Adds how long a prediction takes.
+    fn measure<P: Problem>(&self, problem: &P, all: Vec<Judged>) -> Result<Vec<Measured>> {
+        let stopwatch = |judged: &Judged| {
+            let on = (&judged.model, self.one_thread.as_ref());
+            Stopwatch::new(problem, on, &judged.trained.parameters)
+        };
+        let stopwatches = all.iter().map(stopwatch).collect::<Result<_>>()?;
+        let latencies = latencies(problem, stopwatches)?.into_iter();
+        let measured = latencies.zip(all).map(|(latency, judged)| Measured {
+            choice: judged.choice,
+            metrics: judged.metrics,
+            latency,
+            parameters: judged.model.len(),
+            standing: judged.trained.standing,
+        });
+        Ok(measured.collect())
+    }
+
+    /// Trains until the effort is spent or the first metric is below `good_enough`; `None` if interrupted. In a folder it leaves
+    /// the best and the last epoch, the log and the learning curve.
+    pub(crate) fn train<P: Problem>(
+        &self,
+        problem: &P,
+        model: &Model,
+        (folder, good_enough): (Option<PathBuf>, f64),
+    ) -> Result<Option<Trained>> {
+        let effort = problem.effort();
+        let per_epoch = problem.batches(0)?.len() as u64;
+        let warm_up = WarmUp {
+            steps: (WARM_UP * per_epoch as f64).ceil() as u64,
+            first: 0.05,
+        };
+        let shape = match effort.falls {
+            true => ScheduleShape::Cosine {
+                steps: (per_epoch * effort.epochs)
+                    .saturating_sub(warm_up.steps)
+                    .max(1),
+                minimum: 0.01 * effort.learning_rate,
+            },
+            false => ScheduleShape::Constant,
+        };
+        let adam = OptimizerOptions {
+            clipping: Some(Clipping::Norm(MAX_NORM)),
+            ..OptimizerOptions::adam(effort.learning_rate)
+        };
+        let how = (
+            Optimizer::new(model.len(), adam)?,
+            Schedule::new(effort.learning_rate, shape, warm_up)?,
+        );
+        let options = TrainerOptions {
+            epochs: effort.epochs,
+            patience: effort.patience,
+            seed: self.options.seed,
+            goal: problem.goal(),
+            folder,
+            ..TrainerOptions::default()
+        };
+        let task = Learning {
+            problem,
+            model,
+            network: NetworkOptions::on(self.device.as_ref()),
+        };
+        let mut trainer = Trainer::new(self.device.clone(), task, how, options)?;
+        let mut watch = Watch::new(self.interrupt, good_enough);
+        let run = watch.run.clone();
+        trainer.run(&run, &mut watch)?;
+        if self.interrupt.is_set() {
+            return Ok(None);
+        }
+        Ok(Some(Trained {
+            parameters: trainer.best_parameters().unwrap_or_default().to_vec(),
+            standing: trainer.standing().clone(),
+        }))
+    }
+}
+
+/// A network as the name of a folder.
+fn slug(choice: &Choice) -> String {
+    let extra = match choice.extra {
+        Extra::None => "",
+        Extra::Dropout => "-dropout",
+        Extra::LayerNorm => "-norm",
+    };
+    let directions = if choice.directions == 2 { "-both" } else { "" };
+    let cell = choice.cell_name().to_lowercase();
+    format!("{cell}-{}{directions}{extra}", choice.units)
+}
+
+impl Measured {
+    /// Latency of one prediction at the 95th percentile.
+    pub(crate) fn microseconds(&self) -> f64 {
+        self.latency.p95.as_secs_f64() * 1e6
+    }
+}
+
+fn table<P: Problem>(problem: &P, all: &[Measured]) -> Result<Table> {
+    let [first, second] = problem.metrics();
+    let columns = [
+        "cell",
+        "directions",
+        "units",
+        "with",
+        first,
+        second,
+        "training, tokens/s",
+        "p95 latency, us",
+        "plan, MiB",
+        "parameters",
+        "training, s",
+    ];
+    let steps = problem.lengths(&[long_sample(problem)])[0];
+    let title = format!(
+        "{}; p95 latency of one prediction from {steps} steps on one CPU thread",
+        problem.about()
+    );
+    let mut table = Table::new(title, &columns);
+    for measured in all {
+        let choice = measured.choice;
+        let standing = &measured.standing;
+        table.push([
+            choice.cell_name().to_owned(),
+            choice.directions.to_string(),
+            choice.units.to_string(),
+            choice.extra_name().to_owned(),
+            format!("{:.4}", measured.metrics[0]),
+            format!("{:.4}", measured.metrics[1]),
+            format!("{:.0}", standing.tokens_per_second().unwrap_or(0.0)),
+            format!("{:.0}", measured.microseconds()),
+            format!("{:.1}", standing.plan_bytes as f64 / f64::from(1 << 20)),
+            measured.parameters.to_string(),
+            format!("{:.1}", standing.seconds),
+        ]);
+    }
+    for (name, metrics) in problem.baselines()? {
+        let mut row = vec![name.to_owned(), String::new(), String::new(), String::new()];
+        row.extend(metrics.map(|metric| format!("{metric:.4}")));
+        table.push(row);
+    }
+    Ok(table)
+}
