@@ -10,6 +10,8 @@
 //! | `problem` | what they are compared on: a trait |
 //! | `tickets`, `forecasts`, `adding` | its implementations |
 //! | `model`, `task` | any of the networks on any of the problems, as a program and as a task of the library's trainer |
+//! | `gates` | how gates begin where what is far back counts |
+//! | `training`, `watch` | a run of the trainer, and what ends it |
 //! | `predict` | predictions, and how long one takes |
 //! | `study` | trains each network of a design and measures it |
 //! | `memory` | the adding problem, cell by cell and length by length |
@@ -26,6 +28,7 @@ mod devices;
 #[path = "../tickets/event.rs"]
 mod event;
 mod forecasts;
+mod gates;
 #[path = "../tickets/generator.rs"]
 mod generator;
 mod memory;
@@ -42,14 +45,13 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod training;
 mod watch;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
-use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::train::Interrupt;
 
 use devices::Devices;
@@ -84,8 +86,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     ctrlc::set_handler(move || handler.set())?;
     let study = Study {
         device,
-        // Latency is that of one prediction where a service has a core for it.
-        one_thread: Arc::new(CpuDevice::with_threads(1)?),
+        one_thread: rayon::ThreadPoolBuilder::new().num_threads(1).build()?,
         options: &options,
         interrupt: &interrupt,
     };

@@ -1,10 +1,10 @@
 //! The adding problem: each cell at each length, with the same number of units, steps, sequences and the same optimizer.
 //!
 //! Each cell begins as is known to serve it best: orthogonal recurrent weights for all, and for the gated cells biases that
-//! remember for up to as many steps as the sequences have ([`crate::model::remember`]). Gradients are clipped at norm 1.
+//! remember for up to as many steps as the sequences have ([`crate::gates::remember`]). Gradients are clipped at norm 1.
 //! Learning rates are tried from large to small until one brings the error below the bound, so that a cell that fails
-//! has had more tries than the others; what it came nearest with is shown. `--steps` gives more: with 6,000 steps instead of
-//! 1,200 the Elman network has come half of the way at a length of 100, and nowhere at 300.
+//! has had more tries than the others; what it came nearest with is shown. `--steps` gives more: with 10,000 steps instead of
+//! 1,200 the Elman network comes to 0.016 at a length of 100, and stays where it was, beside the baseline, at 200 and 300.
 
 use std::error::Error;
 
@@ -22,7 +22,7 @@ use crate::table::Table;
 const UNITS: usize = 32;
 /// Adam's step sizes, in the order in which they are tried.
 const LEARNING_RATES: [f64; 3] = [0.01, 0.003, 0.001];
-/// A mean squared error below which a cell has learned it, and training ends: a sixteenth part of the baseline's.
+/// A mean squared error below which a cell has learned it, and training ends: a sixteenth of the baseline.
 pub(crate) const LEARNED: f64 = 0.01;
 
 /// How a cell did at a length.
@@ -31,6 +31,8 @@ pub(crate) struct Learned {
     pub(crate) cell: Cell,
     pub(crate) length: usize,
     pub(crate) learning_rate: f64,
+    /// Mean squared error, on the same sequences, of who always says 1.
+    pub(crate) baseline: f64,
     /// Mean squared error after every [`STEPS`] steps.
     pub(crate) errors: Vec<f64>,
     pub(crate) tokens_per_second: f64,
@@ -79,6 +81,10 @@ pub(crate) fn run(study: &Study<'_>) -> Result<(), Box<dyn Error>> {
         );
         all.push(learned);
     }
+    if all.is_empty() {
+        // Interrupted at once: what an earlier run left stays.
+        return Ok(());
+    }
     let table = table(&all, options.steps());
     println!("\n{}", table.markdown());
     table.save(&options.out, "adding")?;
@@ -120,11 +126,13 @@ fn try_rate(
         extra: Extra::None,
     };
     let model = Model::new(&choice, problem.ends())?;
+    let baselines = problem.baselines()?;
     let trained = study.train(&problem, &model, (None, LEARNED))?;
     Ok(trained.map(|trained| Learned {
         cell,
         length,
         learning_rate,
+        baseline: baselines[0].1[0],
         errors: { trained.standing.epochs.iter() }
             .map(|epoch| epoch.metrics[0])
             .collect(),
@@ -135,19 +143,20 @@ fn try_rate(
 
 /// A row for each length, and for each cell its least error, the steps that it took, and its speed.
 pub(crate) fn table(all: &[Learned], most: u64) -> Table {
-    let mut columns = vec!["length".to_owned()];
+    let mut columns = vec!["length".to_owned(), "always 1, MSE".to_owned()];
     for cell in CELLS.map(cell_name) {
         columns.push(format!("{cell}, MSE"));
         columns.push(format!("{cell}, steps to {LEARNED}"));
     }
     let title = format!("the adding problem: mean squared error (always 1: {BASELINE:.4})");
     let mut table = Table::new(title, &columns);
-    let mut lengths: Vec<usize> = all.iter().map(|learned| learned.length).collect();
-    lengths.dedup();
-    for length in lengths {
-        let mut row = vec![length.to_string()];
+    for of_length in all.chunk_by(|a, b| a.length == b.length) {
+        let Learned {
+            length, baseline, ..
+        } = of_length[0];
+        let mut row = vec![length.to_string(), format!("{baseline:.4}")];
         for cell in CELLS {
-            let found = all.iter().find(|at| (at.cell, at.length) == (cell, length));
+            let found = of_length.iter().find(|learned| learned.cell == cell);
             row.extend(match found {
                 None => [String::new(), String::new()],
                 Some(learned) => [

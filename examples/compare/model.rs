@@ -3,17 +3,14 @@
 
 use std::sync::Arc;
 
-use rand::{RngExt, SeedableRng};
-use wgpu_rnn::config::Cell;
 use wgpu_rnn::nn::{Dropout, Embedding, LastStates, Linear, linear_parameters};
 use wgpu_rnn::ops::{BufferId, PointwiseLoss, Program, Region, Role, Section};
 use wgpu_rnn::rnn::{Network, NetworkOptions};
 use wgpu_rnn::train::TrainingPlaces;
-use wgpu_rnn::{
-    Initial, Mode, Packing, ParameterKind, ParameterLayout, Parameters, Result, RnnConfig,
-};
+use wgpu_rnn::{Initial, Mode, Packing, ParameterLayout, Parameters, Result, RnnConfig};
 
 use crate::choice::Choice;
+use crate::gates::remember;
 use crate::problem::Ends;
 
 /// The dropout that this program has of its own, behind those of the recurrent layers.
@@ -234,29 +231,5 @@ impl Model {
             embedding.backward(program, tokens, training.gradients, rows);
         }
         Ok(())
-    }
-}
-
-/// Begins with gates that forget half of what they hold in 1 to `steps` steps, unit by unit (chrono initialisation, Tallec and
-/// Ollivier 2018): a bias of `b = ln(uniform(1, steps - 1))` for the LSTM's forget gate and `-b` for its input gate, and `b`
-/// for the GRU's update gate. An Elman cell has no gate; its orthogonal recurrent weights are what helps it to remember.
-pub(crate) fn remember(rnn: &mut Parameters, config: &RnnConfig, (steps, seed): (usize, u64)) {
-    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    let hidden = config.hidden_size();
-    let longest = (steps as f32 - 1.0).max(2.0);
-    let entries = rnn.layout().clone();
-    let biases = entries.entries().iter();
-    for entry in biases.filter(|entry| entry.kind == ParameterKind::BiasInput) {
-        let gates = &mut rnn.data_mut()[entry.offset..entry.offset + entry.len()];
-        for unit in 0..hidden {
-            let bias = random.random_range(1.0..longest).ln();
-            match config.spec().cell {
-                // Gates are i, f, g, o.
-                Cell::Lstm => (gates[unit], gates[hidden + unit]) = (-bias, bias),
-                // Gates are r, z, n.
-                Cell::Gru => gates[hidden + unit] = bias,
-                _ => {}
-            }
-        }
     }
 }

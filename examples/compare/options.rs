@@ -15,7 +15,7 @@ pub(crate) struct Options {
     /// Sizes for a laptop, some minutes in all; this is what is done without --full
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// More widths, more data, more steps, longer sequences: an hour or more on two cores
+    /// More widths, more data, more steps, two layers: an hour or two on two cores
     #[arg(long)]
     full: bool,
     /// Only some of it, separated by commas

@@ -5,7 +5,7 @@ use std::path::Path;
 use wgpu_rnn::Result;
 use wgpu_rnn::plot::{Curve, Panel, draw};
 
-use crate::adding::{BASELINE, STEPS};
+use crate::adding::STEPS;
 use crate::choice::{CELLS, Extra, cell_name};
 use crate::memory::Learned;
 use crate::problem::Problem;
@@ -46,23 +46,24 @@ pub(crate) fn quality_and_latency<P: Problem>(
 
 /// A panel for each length: the error of each cell by steps.
 pub(crate) fn learning_curves(path: &Path, all: &[Learned]) -> Result<()> {
-    let mut lengths: Vec<usize> = all.iter().map(|learned| learned.length).collect();
-    lengths.dedup();
-    let panel = |&length: &usize| {
-        let of = || all.iter().filter(move |learned| learned.length == length);
-        let steps = of().map(|learned| learned.errors.len()).max().unwrap_or(0);
-        let last = (steps as u64 * STEPS) as f64;
+    let panel = |of_length: &[Learned]| {
         let at = |epoch: usize| ((epoch as u64 + 1) * STEPS) as f64;
-        let mut curves: Vec<Curve> = of()
+        let epochs = of_length.iter().map(|learned| learned.errors.len());
+        let last = at(epochs.max().unwrap_or(0)) - STEPS as f64;
+        let mut curves: Vec<Curve> = { of_length.iter() }
             .map(|learned| {
                 let points = learned.errors.iter().enumerate();
                 let points = points.map(|(epoch, &error)| (at(epoch), error));
                 Curve::new(cell_name(learned.cell), points)
             })
             .collect();
-        curves.push(Curve::new("always 1", [(0.0, BASELINE), (last, BASELINE)]));
+        let Learned {
+            length, baseline, ..
+        } = of_length[0];
+        curves.push(Curve::new("always 1", [(0.0, baseline), (last, baseline)]));
         let title = format!("adding problem, {length} steps");
         Panel::new(title, ["training steps", "mean squared error"], curves)
     };
-    draw(path, &lengths.iter().map(panel).collect::<Vec<Panel>>())
+    let lengths = all.chunk_by(|a, b| a.length == b.length);
+    draw(path, &lengths.map(panel).collect::<Vec<Panel>>())
 }

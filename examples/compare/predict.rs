@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::Latency;
 use wgpu_rnn::ops::{Program, Role, Section};
@@ -99,11 +100,9 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn new<P: Problem>(
-        problem: &P,
-        (model, device): (&Model, &dyn Device),
-        parameters: &[f32],
-    ) -> Result<Self> {
+    pub(crate) fn new<P: Problem>(problem: &P, model: &Model, parameters: &[f32]) -> Result<Self> {
+        // Its threads are those of the pool that it is called in.
+        let device = &CpuDevice::new()?;
         let buffer = upload(device, parameters)?;
         let sample = long_sample(problem);
         let batch = problem.batch(&[sample])?;
@@ -127,7 +126,9 @@ impl Stopwatch {
     }
 }
 
-/// How long one prediction of each network takes. They take turns, so that what else the machine is busy with meets all.
+/// How long one prediction of each network takes, on a thread of the pool that this is called in: who calls from outside, as
+/// `CpuDevice::with_threads` has it, waits for a sleeping thread to wake up besides, some 50 us. The networks take turns, so
+/// that what else the machine is busy with meets all.
 pub(crate) fn latencies<P: Problem>(
     problem: &P,
     mut networks: Vec<Stopwatch>,

@@ -28,7 +28,7 @@ pub(crate) struct Ends {
     pub(crate) loss: PointwiseLossKind,
     /// What the head's bias begins with, if the problem knows better than chance.
     pub(crate) bias: Option<f32>,
-    /// Steps over which a cell's gates are to remember at first; see [`crate::model::remember`].
+    /// Steps over which a cell's gates are to remember at first; see [`crate::gates::remember`].
     pub(crate) memory: Option<usize>,
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Part {
 }
 
 /// Sequences with targets, many to one. A sample is a number that the problem gives a meaning.
-pub(crate) trait Problem: Debug {
+pub(crate) trait Problem: Debug + Sync {
     /// A word, for files.
     fn name(&self) -> &'static str;
     /// What it is, for people.

@@ -1,15 +1,10 @@
 //! Trains each network of a design on one problem and measures it.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use wgpu_rnn::metrics::Latency;
-use wgpu_rnn::rnn::NetworkOptions;
-use wgpu_rnn::train::{
-    Clipping, Interrupt, Optimizer, OptimizerOptions, Schedule, ScheduleShape, Standing, Trainer,
-    TrainerOptions, WarmUp,
-};
+use wgpu_rnn::train::{Interrupt, Standing};
 use wgpu_rnn::{Device, Result};
 
 use crate::choice::{Choice, Extra, design};
@@ -19,30 +14,17 @@ use crate::plots;
 use crate::predict::{Stopwatch, latencies, long_sample, predict, upload};
 use crate::problem::{Part, Problem};
 use crate::table::Table;
-use crate::task::Learning;
-use crate::watch::Watch;
-
-/// Largest norm of all gradients together.
-const MAX_NORM: f64 = 1.0;
-/// Share of the first epoch in which the rate rises.
-const WARM_UP: f64 = 0.5;
+use crate::training::Trained;
 
 /// Where and how networks are compared.
 #[derive(Debug)]
 pub(crate) struct Study<'a> {
     pub(crate) device: Arc<dyn Device>,
-    pub(crate) one_thread: Arc<dyn Device>,
+    /// Where latency is measured: one thread, as a service has a core for a prediction.
+    pub(crate) one_thread: rayon::ThreadPool,
     pub(crate) options: &'a Options,
     /// Ctrl-C.
     pub(crate) interrupt: &'a Interrupt,
-}
-
-/// What training left.
-#[derive(Debug)]
-pub(crate) struct Trained {
-    /// Of the best epoch on the validation part.
-    pub(crate) parameters: Vec<f32>,
-    pub(crate) standing: Standing,
 }
 
 /// One network, trained and judged.
@@ -87,9 +69,14 @@ impl Study<'_> {
             );
             all.push(judged);
         }
+        if all.is_empty() {
+            // Interrupted at once: what an earlier run left stays.
+            return Ok(());
+        }
         let all = self.measure(problem, all)?;
         let table = table(problem, &all)?;
         println!("\n{}", table.markdown());
+        println!("        no layer norm for Elman: a configuration with both is refused");
         table.save(&self.options.out, problem.name())?;
         let plot = self.options.out.join(format!("{}.svg", problem.name()));
         plots::quality_and_latency(&plot, problem, &all)?;
@@ -117,12 +104,13 @@ impl Study<'_> {
 
     /// Adds how long a prediction takes.
     fn measure<P: Problem>(&self, problem: &P, all: Vec<Judged>) -> Result<Vec<Measured>> {
-        let stopwatch = |judged: &Judged| {
-            let on = (&judged.model, self.one_thread.as_ref());
-            Stopwatch::new(problem, on, &judged.trained.parameters)
-        };
-        let stopwatches = all.iter().map(stopwatch).collect::<Result<_>>()?;
-        let latencies = latencies(problem, stopwatches)?.into_iter();
+        let stopwatch =
+            |judged: &Judged| Stopwatch::new(problem, &judged.model, &judged.trained.parameters);
+        let latencies = self.one_thread.install(|| {
+            let stopwatches = all.iter().map(stopwatch).collect::<Result<_>>()?;
+            latencies(problem, stopwatches)
+        })?;
+        let latencies = latencies.into_iter();
         let measured = latencies.zip(all).map(|(latency, judged)| Measured {
             choice: judged.choice,
             metrics: judged.metrics,
@@ -131,63 +119,6 @@ impl Study<'_> {
             standing: judged.trained.standing,
         });
         Ok(measured.collect())
-    }
-
-    /// Trains until the effort is spent or the first metric is below `good_enough`; `None` if interrupted. In a folder it leaves
-    /// the best and the last epoch, the log and the learning curve.
-    pub(crate) fn train<P: Problem>(
-        &self,
-        problem: &P,
-        model: &Model,
-        (folder, good_enough): (Option<PathBuf>, f64),
-    ) -> Result<Option<Trained>> {
-        let effort = problem.effort();
-        let per_epoch = problem.batches(0)?.len() as u64;
-        let warm_up = WarmUp {
-            steps: (WARM_UP * per_epoch as f64).ceil() as u64,
-            first: 0.05,
-        };
-        let shape = match effort.falls {
-            true => ScheduleShape::Cosine {
-                steps: (per_epoch * effort.epochs)
-                    .saturating_sub(warm_up.steps)
-                    .max(1),
-                minimum: 0.01 * effort.learning_rate,
-            },
-            false => ScheduleShape::Constant,
-        };
-        let adam = OptimizerOptions {
-            clipping: Some(Clipping::Norm(MAX_NORM)),
-            ..OptimizerOptions::adam(effort.learning_rate)
-        };
-        let how = (
-            Optimizer::new(model.len(), adam)?,
-            Schedule::new(effort.learning_rate, shape, warm_up)?,
-        );
-        let options = TrainerOptions {
-            epochs: effort.epochs,
-            patience: effort.patience,
-            seed: self.options.seed,
-            goal: problem.goal(),
-            folder,
-            ..TrainerOptions::default()
-        };
-        let task = Learning {
-            problem,
-            model,
-            network: NetworkOptions::on(self.device.as_ref()),
-        };
-        let mut trainer = Trainer::new(self.device.clone(), task, how, options)?;
-        let mut watch = Watch::new(self.interrupt, good_enough);
-        let run = watch.run.clone();
-        trainer.run(&run, &mut watch)?;
-        if self.interrupt.is_set() {
-            return Ok(None);
-        }
-        Ok(Some(Trained {
-            parameters: trainer.best_parameters().unwrap_or_default().to_vec(),
-            standing: trainer.standing().clone(),
-        }))
     }
 }
 

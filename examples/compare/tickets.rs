@@ -3,11 +3,11 @@
 //! Some 600 of the tickets that judge by default escalated, so an AUC of 0.96 has a standard error of 0.006 (Hanley and McNeil
 //! 1982). The same tickets judge all networks, which makes differences a little more exact than that.
 
-use wgpu_rnn::Result;
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::BinaryScores;
 use wgpu_rnn::ops::PointwiseLossKind;
 use wgpu_rnn::train::Goal;
+use wgpu_rnn::{Error, Result};
 
 use crate::dataset::{Dataset, FEATURES, labels};
 use crate::generator::{Ticket, tickets};
@@ -36,6 +36,13 @@ impl Tickets {
     /// Makes tickets and parts them in time. All of the last 90 days judge; of those before not all need to be trained on.
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let data = Dataset::new(tickets(options.tickets, options.seed))?;
+        for part in [data.split.validation(), data.split.hold_out()] {
+            if labels(&data.part(part)).iter().sum::<f32>() == 0.0 {
+                return Err(Error::State(
+                    "no ticket of a part that judges escalated: make up more with --tickets",
+                ));
+            }
+        }
         let training = spread(data.split.training(), options.training_tickets());
         let batches = BatchOptions {
             token_budget: TOKEN_BUDGET,
