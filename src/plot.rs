@@ -60,8 +60,8 @@ pub struct Panel {
     pub title: String,
     /// What x and y are.
     pub axes: [String; 2],
-    /// Whether both axes are logarithmic: then points that are not greater than zero are left out.
-    pub logarithmic: bool,
+    /// Whether x and y are logarithmic: then points whose coordinate is not greater than zero are left out.
+    pub logarithmic: [bool; 2],
     /// The lines.
     pub curves: Vec<Curve>,
 }
@@ -72,22 +72,31 @@ impl Panel {
         Self {
             title: title.into(),
             axes: axes.map(str::to_owned),
-            logarithmic: false,
+            logarithmic: [false; 2],
             curves,
         }
     }
 
-    /// The same with logarithmic axes.
+    /// The same with both axes logarithmic.
     pub fn logarithmic(self) -> Self {
         Self {
-            logarithmic: true,
+            logarithmic: [true; 2],
+            ..self
+        }
+    }
+
+    /// The same with x logarithmic.
+    pub fn logarithmic_x(self) -> Self {
+        let [_, y] = self.logarithmic;
+        Self {
+            logarithmic: [true, y],
             ..self
         }
     }
 
     fn shows(&self, (x, y): (f64, f64)) -> bool {
-        let shown = |value: f64| value.is_finite() && (value > 0.0 || !self.logarithmic);
-        shown(x) && shown(y)
+        let values = [x, y].into_iter().zip(self.logarithmic);
+        { values }.all(|(value, logarithmic)| value.is_finite() && (value > 0.0 || !logarithmic))
     }
 
     /// From the least to the largest of an axis, on the axis's own scale.
@@ -95,7 +104,7 @@ impl Panel {
         let points = self.curves.iter().flat_map(|curve| &curve.points);
         let values = points
             .filter(|point| self.shows(**point))
-            .map(|&(x, y)| self.scaled([x, y][axis]));
+            .map(|&(x, y)| self.scaled(axis, [x, y][axis]));
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
             (low.min(value), high.max(value))
         });
@@ -105,8 +114,11 @@ impl Panel {
         }
     }
 
-    fn scaled(&self, value: f64) -> f64 {
-        if self.logarithmic { value.ln() } else { value }
+    fn scaled(&self, axis: usize, value: f64) -> f64 {
+        match self.logarithmic[axis] {
+            true => value.ln(),
+            false => value,
+        }
     }
 
     /// Both axes with a margin, and y with room for the legend above the lines.
@@ -117,7 +129,7 @@ impl Panel {
             let least = 1e-9 * start.abs().max(end.abs()).max(1e-9);
             let length = (end - start).max(least);
             let range = start - 0.03 * length..end + room * length;
-            match self.logarithmic {
+            match self.logarithmic[axis] {
                 true => range.start.exp()..range.end.exp(),
                 false => range,
             }
@@ -154,8 +166,10 @@ type Drawn = std::result::Result<(), String>;
 fn draw_panel(panel: &Panel, area: &Area<'_>) -> Drawn {
     let [x, y] = panel.ranges();
     match panel.logarithmic {
-        true => draw_on(panel, area, (x.log_scale(), y.log_scale())),
-        false => draw_on(panel, area, (x, y)),
+        [true, true] => draw_on(panel, area, (x.log_scale(), y.log_scale())),
+        [true, false] => draw_on(panel, area, (x.log_scale(), y)),
+        [false, true] => draw_on(panel, area, (x, y.log_scale())),
+        [false, false] => draw_on(panel, area, (x, y)),
     }
 }
 
@@ -240,8 +254,10 @@ mod tests {
             vec![point, nothing],
         ] {
             let panel = Panel::new("title", ["x", "y"], curves);
-            let text = text_of(&[panel.clone(), panel.logarithmic()]);
-            assert_eq!(text.matches("title").count(), 2);
+            let x = panel.clone().logarithmic_x();
+            assert_eq!(x.logarithmic, [true, false]);
+            let text = text_of(&[panel.clone(), x, panel.logarithmic()]);
+            assert_eq!(text.matches("title").count(), 3);
             assert!(text.trim_end().ends_with("</svg>") && !text.contains("NaN"));
         }
         assert!(text_of(&[]).contains("<svg"));

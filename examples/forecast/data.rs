@@ -2,9 +2,7 @@
 
 use std::error::Error;
 use std::ops::Range;
-use std::path::Path;
-
-use crate::options::Options;
+use std::path::{Path, PathBuf};
 
 /// The file that is read when none is named.
 const DEFAULT_DATA: &str = concat!(
@@ -17,6 +15,25 @@ const DEFAULT_SEASON: usize = 52;
 
 /// Keeps the scale of a window that does not move away from zero, in standard deviations of the series.
 const LEAST_SCALE: f64 = 0.01;
+
+/// Which series, and how it is cut.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// A CSV file with a header, one row a time step; without it weekly CO2 at Mauna Loa.
+    pub(crate) data: Option<PathBuf>,
+    /// The column to forecast; without it the last one.
+    pub(crate) target: Option<String>,
+    /// Further columns that the network sees, or `all`.
+    pub(crate) features: Vec<String>,
+    /// Values to forecast.
+    pub(crate) horizon: usize,
+    /// Values that a forecast is made from.
+    pub(crate) window: usize,
+    /// Steps of a season; without it 52 weeks, or found in the training part of a file.
+    pub(crate) season: Option<usize>,
+    /// Rows of the training, validation and test part; without it 70, 10 and 20 percent.
+    pub(crate) split: Vec<usize>,
+}
 
 /// A column, in original units.
 #[derive(Debug, Clone)]
@@ -57,14 +74,14 @@ pub(crate) struct Batch {
 }
 
 impl Series {
-    /// Reads, fills, standardises and cuts what the options name.
-    pub(crate) fn load(options: &Options) -> Result<Self, Box<dyn Error>> {
-        let path = options.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA));
-        let columns = select(read(path)?, options)?;
+    /// Reads, fills, standardises and cuts what the source names.
+    pub(crate) fn load(source: &Source) -> Result<Self, Box<dyn Error>> {
+        let path = source.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA));
+        let columns = select(read(path)?, source)?;
         let rows = columns[0].values.len();
-        let parts = split(rows, &options.split)?;
+        let parts = split(rows, &source.split)?;
         let training = parts[0].clone();
-        let season = match (options.season, &options.data) {
+        let season = match (source.season, &source.data) {
             (Some(season), _) => season,
             (None, None) => DEFAULT_SEASON,
             (None, Some(_)) => find_season(&columns[0].values[training.clone()]),
@@ -90,8 +107,8 @@ impl Series {
             channels: standardised.into_iter().map(|(values, _)| values).collect(),
             parts,
             season,
-            window: options.window,
-            horizon: options.horizon,
+            window: source.window,
+            horizon: source.horizon,
         };
         for (part, name) in ["training", "validation", "test"].iter().enumerate() {
             if series.starts(part).is_empty() {
@@ -259,7 +276,7 @@ fn fill(name: String, mut values: Vec<f64>) -> Column {
 }
 
 /// The target, then the features that were asked for.
-fn select(columns: Vec<Column>, options: &Options) -> Result<Vec<Column>, Box<dyn Error>> {
+fn select(columns: Vec<Column>, source: &Source) -> Result<Vec<Column>, Box<dyn Error>> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let find = |name: &str| {
         let found = columns.iter().find(|column| column.name == name);
@@ -270,16 +287,16 @@ fn select(columns: Vec<Column>, options: &Options) -> Result<Vec<Column>, Box<dy
             )
         })
     };
-    let target = match &options.target {
+    let target = match &source.target {
         Some(name) => find(name)?,
         None => columns.last().ok_or("no column of numbers")?,
     };
     let mut selected = vec![target.clone()];
-    if options.features == ["all"] {
+    if source.features == ["all"] {
         let others = columns.iter().filter(|column| column.name != target.name);
         selected.extend(others.cloned());
     } else {
-        for name in &options.features {
+        for name in &source.features {
             selected.push(find(name)?.clone());
         }
     }

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let options = Options::checked()?;
-    let series = Series::load(&options)?;
+    let series = Series::load(&options.source())?;
     println!("data    {}", series.about);
     let windows = [0, 1, 2].map(|part| series.starts(part).len());
     println!(

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::data::Source;
+
 /// Learns a series on the device and forecasts its next values: many-to-one, direct, all horizons at once.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "forecast")]
@@ -108,5 +110,18 @@ impl Options {
             .into());
         }
         Ok(options)
+    }
+
+    /// Which series, and how it is cut.
+    pub(crate) fn source(&self) -> Source {
+        Source {
+            data: self.data.clone(),
+            target: self.target.clone(),
+            features: self.features.clone(),
+            horizon: self.horizon,
+            window: self.window,
+            season: self.season,
+            split: self.split.clone(),
+        }
     }
 }

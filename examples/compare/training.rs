@@ -1,0 +1,88 @@
+//! One run of the library's trainer.
+
+use std::path::PathBuf;
+
+use wgpu_rnn::Result;
+use wgpu_rnn::rnn::NetworkOptions;
+use wgpu_rnn::train::{
+    Clipping, Optimizer, OptimizerOptions, Schedule, ScheduleShape, Standing, Trainer,
+    TrainerOptions, WarmUp,
+};
+
+use crate::model::Model;
+use crate::problem::Problem;
+use crate::study::Study;
+use crate::task::Learning;
+use crate::watch::Watch;
+
+/// Largest norm of all gradients together.
+const MAX_NORM: f64 = 1.0;
+/// Share of the first epoch in which the rate rises.
+const WARM_UP: f64 = 0.5;
+
+/// What training left.
+#[derive(Debug)]
+pub(crate) struct Trained {
+    /// Of the best epoch on the validation part.
+    pub(crate) parameters: Vec<f32>,
+    pub(crate) standing: Standing,
+}
+
+impl Study<'_> {
+    /// Trains until the effort is spent or the first metric is below `good_enough`; `None` if interrupted. In a folder it leaves
+    /// the best and the last epoch, the log and the learning curve.
+    pub(crate) fn train<P: Problem>(
+        &self,
+        problem: &P,
+        model: &Model,
+        (folder, good_enough): (Option<PathBuf>, f64),
+    ) -> Result<Option<Trained>> {
+        let effort = problem.effort();
+        let per_epoch = problem.batches(0)?.len() as u64;
+        let warm_up = WarmUp {
+            steps: (WARM_UP * per_epoch as f64).ceil() as u64,
+            first: 0.05,
+        };
+        let shape = match effort.falls {
+            true => ScheduleShape::Cosine {
+                steps: (per_epoch * effort.epochs)
+                    .saturating_sub(warm_up.steps)
+                    .max(1),
+                minimum: 0.01 * effort.learning_rate,
+            },
+            false => ScheduleShape::Constant,
+        };
+        let adam = OptimizerOptions {
+            clipping: Some(Clipping::Norm(MAX_NORM)),
+            ..OptimizerOptions::adam(effort.learning_rate)
+        };
+        let how = (
+            Optimizer::new(model.len(), adam)?,
+            Schedule::new(effort.learning_rate, shape, warm_up)?,
+        );
+        let options = TrainerOptions {
+            epochs: effort.epochs,
+            patience: effort.patience,
+            seed: self.options.seed,
+            goal: problem.goal(),
+            folder,
+            ..TrainerOptions::default()
+        };
+        let task = Learning {
+            problem,
+            model,
+            network: NetworkOptions::on(self.device.as_ref()),
+        };
+        let mut trainer = Trainer::new(self.device.clone(), task, how, options)?;
+        let mut watch = Watch::new(self.interrupt, good_enough);
+        let run = watch.run.clone();
+        trainer.run(&run, &mut watch)?;
+        if self.interrupt.is_set() {
+            return Ok(None);
+        }
+        Ok(Some(Trained {
+            parameters: trainer.best_parameters().unwrap_or_default().to_vec(),
+            standing: trainer.standing().clone(),
+        }))
+    }
+}
