@@ -11,7 +11,7 @@
 //! | `tickets`, `forecasts`, `adding` | its implementations |
 //! | `model`, `task` | any of the networks on any of the problems, as a program and as a task of the library's trainer |
 //! | `gates` | how gates begin where what is far back counts |
-//! | `training`, `watch` | a run of the trainer, and what ends it |
+//! | `training`, `quiet` | a run of the trainer, and what shows how far it is |
 //! | `predict` | predictions, and how long one takes |
 //! | `study` | trains each network of a design and measures it |
 //! | `memory` | the adding problem, cell by cell and length by length |
@@ -37,6 +37,7 @@ mod options;
 mod plots;
 mod predict;
 mod problem;
+mod quiet;
 #[path = "../tickets/rule.rs"]
 mod rule;
 mod study;
@@ -46,7 +47,6 @@ mod task;
 mod tests;
 mod tickets;
 mod training;
-mod watch;
 
 use std::error::Error;
 use std::process::ExitCode;

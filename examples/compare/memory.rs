@@ -127,7 +127,7 @@ fn try_rate(
     };
     let model = Model::new(&choice, problem.ends())?;
     let baselines = problem.baselines()?;
-    let trained = study.train(&problem, &model, (None, LEARNED))?;
+    let trained = study.train(&problem, &model, (None, Some(LEARNED)))?;
     Ok(trained.map(|trained| Learned {
         cell,
         length,

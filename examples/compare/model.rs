@@ -7,7 +7,7 @@ use wgpu_rnn::nn::{Dropout, Embedding, LastStates, Linear, linear_parameters};
 use wgpu_rnn::ops::{BufferId, PointwiseLoss, Program, Region, Role, Section};
 use wgpu_rnn::rnn::{Network, NetworkOptions};
 use wgpu_rnn::train::TrainingPlaces;
-use wgpu_rnn::{Initial, Mode, Packing, ParameterLayout, Parameters, Result, RnnConfig};
+use wgpu_rnn::{Initial, Packing, ParameterLayout, Parameters, Result, RnnConfig};
 
 use crate::choice::Choice;
 use crate::gates::remember;
@@ -119,13 +119,11 @@ impl Model {
         &self,
         program: &mut Program,
         packing: &Arc<Packing>,
-        (options, training): (&NetworkOptions, TrainingPlaces),
+        training: TrainingPlaces,
     ) -> Result<(Places, Region)> {
         let options = NetworkOptions {
-            mode: Mode::Training,
-            gradients: Some(Default::default()),
             input_gradient: self.embedding.is_some(),
-            ..*options
+            ..training.options
         };
         let buffers = (&options, training.parameters, Some(training.gradients));
         let mut forward = self.push_forward(program, packing, buffers)?;

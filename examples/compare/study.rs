@@ -87,7 +87,7 @@ impl Study<'_> {
     fn judge<P: Problem>(&self, problem: &P, choice: &Choice) -> Result<Option<Judged>> {
         let model = Model::new(choice, problem.ends())?;
         let folder = self.options.out.join(problem.name()).join(slug(choice));
-        let Some(trained) = self.train(problem, &model, (Some(folder), f64::NEG_INFINITY))? else {
+        let Some(trained) = self.train(problem, &model, (Some(folder), None))? else {
             return Ok(None);
         };
         let hold_out = problem.part(Part::HoldOut);

@@ -2,7 +2,6 @@
 
 use wgpu_rnn::checkpoint::{Checkpoint, ModelCard};
 use wgpu_rnn::ops::{Program, Region};
-use wgpu_rnn::rnn::NetworkOptions;
 use wgpu_rnn::train::{Task, TrainingPlaces};
 use wgpu_rnn::{Device, DeviceBuffer, Error, Packing, Plan, Result};
 
@@ -17,8 +16,6 @@ use crate::problem::{Part, Problem};
 pub(crate) struct Learning<'a, P> {
     pub(crate) problem: &'a P,
     pub(crate) model: &'a Model,
-    /// Chunks as they suit the device.
-    pub(crate) network: NetworkOptions,
 }
 
 impl<P: Problem> Task for Learning<'_, P> {
@@ -51,8 +48,7 @@ impl<P: Problem> Task for Learning<'_, P> {
         shape: &Arc<Packing>,
         places: TrainingPlaces,
     ) -> Result<(Places, Region)> {
-        self.model
-            .push_training(program, shape, (&self.network, places))
+        self.model.push_training(program, shape, places)
     }
 
     fn write(&self, plan: &mut dyn Plan, inputs: &Places, samples: &[usize]) -> Result<()> {

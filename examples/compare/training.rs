@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 
 use wgpu_rnn::Result;
-use wgpu_rnn::rnn::NetworkOptions;
 use wgpu_rnn::train::{
-    Clipping, Optimizer, OptimizerOptions, Schedule, ScheduleShape, Standing, Trainer,
+    Clipping, End, Optimizer, OptimizerOptions, Schedule, ScheduleShape, Standing, Trainer,
     TrainerOptions, WarmUp,
 };
 
 use crate::model::Model;
 use crate::problem::Problem;
+use crate::quiet::Quiet;
 use crate::study::Study;
 use crate::task::Learning;
-use crate::watch::Watch;
 
 /// Largest norm of all gradients together.
 const MAX_NORM: f64 = 1.0;
@@ -29,13 +28,13 @@ pub(crate) struct Trained {
 }
 
 impl Study<'_> {
-    /// Trains until the effort is spent or the first metric is below `good_enough`; `None` if interrupted. In a folder it leaves
+    /// Trains until the effort is spent or the first metric is at the target; `None` if interrupted. In a folder it leaves
     /// the best and the last epoch, the log and the learning curve.
     pub(crate) fn train<P: Problem>(
         &self,
         problem: &P,
         model: &Model,
-        (folder, good_enough): (Option<PathBuf>, f64),
+        (folder, target): (Option<PathBuf>, Option<f64>),
     ) -> Result<Option<Trained>> {
         let effort = problem.effort();
         let per_epoch = problem.batches(0)?.len() as u64;
@@ -65,19 +64,14 @@ impl Study<'_> {
             patience: effort.patience,
             seed: self.options.seed,
             goal: problem.goal(),
+            target,
             folder,
             ..TrainerOptions::default()
         };
-        let task = Learning {
-            problem,
-            model,
-            network: NetworkOptions::on(self.device.as_ref()),
-        };
+        let task = Learning { problem, model };
         let mut trainer = Trainer::new(self.device.clone(), task, how, options)?;
-        let mut watch = Watch::new(self.interrupt, good_enough);
-        let run = watch.run.clone();
-        trainer.run(&run, &mut watch)?;
-        if self.interrupt.is_set() {
+        let mut bar = Quiet::default();
+        if trainer.run(self.interrupt, &mut bar)? == End::Interrupted {
             return Ok(None);
         }
         Ok(Some(Trained {

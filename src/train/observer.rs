@@ -22,7 +22,7 @@ pub struct EpochReport<'a> {
 /// Told of each step and each epoch. `()` listens to nothing; with the feature `report`, `ProgressBar` shows a bar on a
 /// terminal and prints plain lines elsewhere.
 pub trait Observer {
-    /// After a step. `loss` is the mean of the epoch's losses as last looked at, at most a second or two ago.
+    /// After a step. `loss` is the mean of an epoch's losses so far as last looked at, about a second ago.
     fn step(&mut self, progress: &Progress, loss: Option<f64>) {
         let _ = (progress, loss);
     }

@@ -38,6 +38,8 @@ pub struct TrainerOptions {
     pub patience: u64,
     /// By how much a metric has to be better to count.
     pub least_change: f64,
+    /// The first metric that is good enough: training ends with it.
+    pub target: Option<f64>,
     /// Where to write, if anywhere: `best.safetensors` and `last.safetensors` with their cards, `training.jsonl` and
     /// `training.csv`, and with the feature `report` `learning_curve.svg`.
     pub folder: Option<PathBuf>,
@@ -55,6 +57,7 @@ impl Default for TrainerOptions {
             goal: Goal::Minimize,
             patience: 3,
             least_change: 0.0,
+            target: None,
             folder: None,
             save_every: None,
         }
@@ -68,6 +71,8 @@ pub enum End {
     Finished,
     /// Patience was at an end.
     Stopped,
+    /// The metric was as good as [`TrainerOptions::target`].
+    Reached,
     /// Someone asked for it. What was reached is saved.
     Interrupted,
 }
@@ -149,13 +154,15 @@ pub struct Trainer<T: Task> {
     /// Parameters of the best epoch.
     pub(super) best: Option<Vec<f32>>,
     loaded: Option<Loaded<T::Shape, T::Inputs>>,
+    /// When the mean loss was last looked at, and what it was.
+    looked: (Instant, Option<f64>),
 }
 
 impl<T: Task> Trainer<T> {
     /// Before the first step. The schedule gives the optimizer its rate at each step.
     ///
     /// # Errors
-    /// [`Error::Option`] for no epochs, an accumulation of 0 or a number out of its range; [`Error::Shape`] if the optimizer
+    /// [`Error::Option`] for no epochs, an accumulation of 0, a target that is not a number or a number out of its range; [`Error::Shape`] if the optimizer
     /// or the initial parameters are of another number; the device's and the task's errors.
     pub fn new(
         device: Arc<dyn Device>,
@@ -171,6 +178,9 @@ impl<T: Task> Trainer<T> {
             if value == 0 {
                 return Err(Error::option(option, "must be at least 1, is 0"));
             }
+        }
+        if options.target.is_some_and(f64::is_nan) {
+            return Err(Error::option("target", "must be a number, is NaN"));
         }
         let len = task.parameter_len();
         let initial = task.initial(options.seed)?;
@@ -203,6 +213,7 @@ impl<T: Task> Trainer<T> {
             standing: Standing::default(),
             best: None,
             loaded: None,
+            looked: (Instant::now(), None),
             device,
             task,
             optimizer,
@@ -274,8 +285,8 @@ impl<T: Task> Trainer<T> {
         let total = steps.saturating_mul(self.options.epochs);
         let mut progress = Progress::resumed(total, self.position.step);
         while self.position.epoch < self.options.epochs {
-            if self.stopping.stops() {
-                return Ok(End::Stopped);
+            if let Some(end) = self.early_end() {
+                return Ok(end);
             }
             let batches = self.epoch_batches(self.position.epoch)?;
             let done = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
@@ -288,7 +299,24 @@ impl<T: Task> Trainer<T> {
             self.end_epoch(batches.len(), log.as_mut(), observer)?;
             progress.pause(start.elapsed());
         }
-        Ok(End::Finished)
+        Ok(self.early_end().unwrap_or(End::Finished))
+    }
+
+    /// Why it should not go on, if so.
+    fn early_end(&self) -> Option<End> {
+        let reached = |(best, target): (f64, f64)| match self.options.goal {
+            Goal::Minimize => best <= target,
+            Goal::Maximize => best >= target,
+        };
+        if self
+            .stopping
+            .best
+            .zip(self.options.target)
+            .is_some_and(reached)
+        {
+            return Some(End::Reached);
+        }
+        self.stopping.stops().then_some(End::Stopped)
     }
 
     fn epoch_batches(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
@@ -310,7 +338,6 @@ impl<T: Task> Trainer<T> {
         interrupt: &Interrupt,
         (progress, observer): (&mut Progress, &mut dyn Observer),
     ) -> Result<bool> {
-        let (mut looked, mut loss) = (Instant::now(), None);
         let accumulation = usize::try_from(self.options.accumulation).unwrap_or(usize::MAX);
         for group in batches.chunks(accumulation) {
             if interrupt.is_set() {
@@ -318,14 +345,13 @@ impl<T: Task> Trainer<T> {
             }
             let start = Instant::now();
             let tokens = self.step(group)?;
-            if looked.elapsed() >= LOOK {
-                loss = Some(self.mean_loss()?);
-                looked = Instant::now();
+            if self.looked.0.elapsed() >= LOOK {
+                self.mean_loss()?;
             }
             let took = start.elapsed();
             self.standing.seconds += took.as_secs_f64();
             progress.step(tokens, took);
-            observer.step(progress, loss);
+            observer.step(progress, self.looked.1);
             let every = self.options.save_every;
             if every.is_some_and(|every| self.position.step.is_multiple_of(every)) {
                 self.save_last()?;
@@ -445,11 +471,13 @@ impl<T: Task> Trainer<T> {
         Ok(())
     }
 
-    /// Of the epoch's batches so far.
-    fn mean_loss(&mut self) -> Result<f64> {
+    /// Looks at the mean loss of the epoch's batches so far.
+    fn mean_loss(&mut self) -> Result<()> {
         let sum = self.device.read(&self.weights.loss_sum, 0..1)?[0];
         self.standing.loss_sum = Some(sum).filter(|sum| sum.is_finite());
-        Ok(f64::from(sum) / self.position.batch as f64)
+        let mean = f64::from(sum) / self.position.batch as f64;
+        self.looked = (Instant::now(), Some(mean));
+        Ok(())
     }
 
     /// Evaluates, logs, saves.

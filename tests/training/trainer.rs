@@ -187,6 +187,30 @@ fn it_learns_and_stops() {
     }
 }
 
+#[test]
+fn it_ends_when_it_is_good_enough() {
+    let device: Arc<dyn Device> = Arc::new(CpuDevice::with_threads(1).unwrap());
+    let run = |target| {
+        let options = TrainerOptions {
+            target: Some(target),
+            ..options(None, 1)
+        };
+        let mut trainer = trainer(&device, Means::ragged(60, 0.0), options).unwrap();
+        let end = trainer.run(&Interrupt::default(), &mut ());
+        let errors: Vec<f64> = trainer
+            .standing()
+            .epochs
+            .iter()
+            .map(|e| e.metrics[0])
+            .collect();
+        (end, errors)
+    };
+    let (end, all) = run(0.0);
+    assert_eq!((end, all.len()), (Ok(End::Finished), 3));
+    let (end, some) = run(all[1]);
+    assert_eq!((end, some.as_slice()), (Ok(End::Reached), &all[..2]));
+}
+
 /// Two batches of 8 make the step of one of 16.
 #[test]
 fn accumulated_batches_make_one_step() {
@@ -317,6 +341,11 @@ fn what_cannot_be_trained_is_refused() {
     };
     let text = "option `least_change`: must be a finite number, at least 0, is -1";
     refused(task(), negative, text);
+    let nan = TrainerOptions {
+        target: Some(f64::NAN),
+        ..base.clone()
+    };
+    refused(task(), nan, "option `target`: must be a number, is NaN");
     let optimizer = Optimizer::new(3, OptimizerOptions::adam(0.1)).unwrap();
     let parts = (optimizer, schedule());
     let error = Trainer::new(device.clone(), task(), parts, base.clone()).unwrap_err();
