@@ -15,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> first: array<f32>;
-@group(1) @binding(1) var<storage, read> second: array<f32>;
+@group(1) @binding(0) var<storage, read> first: array<First>;
+@group(1) @binding(1) var<storage, read> second: array<Second>;
 @group(1) @binding(2) var<storage, read> residual: array<Residual>;
 @group(1) @binding(3) var<storage, read> table: array<u32>;
 @group(1) @binding(4) var<storage, read_write> output: array<Output>;
@@ -50,10 +50,10 @@ fn main(
     }
     var value = 0.0;
     if (wanted & 1u) != 0u {
-        value = first[params.first_offset + row(token, 0u) * params.width + unit];
+        value = f32(first[params.first_offset + row(token, 0u) * params.width + unit]);
     }
     if (wanted & 2u) != 0u {
-        value += second[params.second_offset + row(token, 1u) * params.width + unit];
+        value += f32(second[params.second_offset + row(token, 1u) * params.width + unit]);
     }
     if HAS_RESIDUAL {
         value += f32(residual[params.residual_offset + index]);

@@ -14,9 +14,7 @@ alias recurrent_Weight = Gates;
 alias recurrent_Sum = Gates;
 fn recurrent_terms() -> u32 { return p.state; }
 fn recurrent_units() -> u32 { return p.hidden; }
-fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 {
-    return states[p.recurrent_input + (tile.previous + lane) * p.state + k];
-}
+fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 { return old_input_of(tile, lane, k); }
 fn recurrent_weight(tile: Tile, unit: u32, k: u32) -> Gates {
     return weight_at((tile.direction * p.weights_stride + p.recurrent) / SLOTS + k * p.hidden + unit);
 }

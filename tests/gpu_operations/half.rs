@@ -258,7 +258,7 @@ fn norms() {
 fn merged_and_dropped_rows() {
     let (tokens, width) = (33, 5);
     agree("merge_directions", 4.0 * f64::from(f32::EPSILON), |case| {
-        let states = [case.single(tokens * width), case.single(tokens * width)];
+        let states = [case.half(tokens * width), case.half(tokens * width)];
         let (residual, output) = (case.half(tokens * 2 * width), case.half(tokens * 2 * width));
         let reverse: Vec<u32> = (0..tokens as u32).rev().collect();
         let table = case.program.table(&reverse);

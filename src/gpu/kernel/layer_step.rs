@@ -18,7 +18,7 @@ const WORKGROUP: usize = 64;
 const HIDDEN: Kernel = Kernel {
     name: "layer_step",
     main: include_str!("../../../shaders/layer_step.wgsl"),
-    rows: include_str!("../../../shaders/lib/rows_edge.wgsl"),
+    rows: &[include_str!("../../../shaders/lib/rows_edge.wgsl")],
     second: "",
     input: true,
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],

@@ -21,7 +21,7 @@ struct Params {
     directions: u32,
 }
 
-pub(crate) fn shader([residual, output]: [Precision; 2]) -> Shader {
+pub(crate) fn shader([first, second, residual, output]: [Precision; 4]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "merge_directions",
@@ -33,6 +33,8 @@ pub(crate) fn shader([residual, output]: [Precision; 2]) -> Shader {
         size_of::<Params>(),
     )
     .storing(&[
+        Element::scalar("First", 0, first),
+        Element::scalar("Second", 1, second),
         Element::scalar("Residual", 2, residual),
         Element::scalar("Output", 4, output),
     ])
@@ -63,7 +65,10 @@ pub(crate) fn record(op: &MergeDirections, recorder: &mut Recorder<'_>) -> Resul
     let offset =
         |region: Option<crate::ops::Region>| region.map_or(0, |region| region.offset) as u32;
     recorder.dispatch(&Dispatch {
-        shader: &shader([recorder.stored(op.residual), recorder.stored(op.output)]),
+        shader: &shader(
+            [op.states[0], op.states[1], op.residual, Some(op.output)]
+                .map(|region| recorder.stored(region)),
+        ),
         overrides: &[("HAS_RESIDUAL", f64::from(u8::from(op.residual.is_some())))],
         uniform: bytemuck::bytes_of(&Params {
             first_offset: offset(op.states[0]),

@@ -113,7 +113,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
             column_sums::shader([stored; 2]),
             layer_norm_rows::shader([stored; 3]),
             layer_norm_rows_backward::shader([stored; 2]),
-            merge_directions::shader([stored; 2]),
+            merge_directions::shader([stored; 4]),
             strided_copies::shader([Precision::F32, stored]),
         ]);
     }

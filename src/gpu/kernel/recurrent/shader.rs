@@ -87,7 +87,7 @@ pub(in crate::gpu::kernel) struct Kernel {
     /// Its source: the last module.
     pub(in crate::gpu::kernel) main: &'static str,
     /// Where its rows come from and go to.
-    pub(in crate::gpu::kernel) rows: &'static str,
+    pub(in crate::gpu::kernel) rows: &'static [&'static str],
     /// Its second product, where it may have one.
     pub(in crate::gpu::kernel) second: &'static str,
     /// Whether it does the input's product too.
@@ -122,9 +122,9 @@ pub(in crate::gpu::kernel) fn shader(
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
         crate::gpu::kernel::lib::weights(form.texture),
         module!("lib/recurrent.wgsl"),
-        kernel.rows,
         module!("lib/reduce_vector.wgsl"),
     ];
+    modules.extend(kernel.rows);
     modules.extend(of_cell);
     let input = form.product("input", 1);
     if kernel.input {
@@ -152,8 +152,26 @@ pub(in crate::gpu::kernel) fn shader(
     }
 }
 
-/// Rows of all steps: [`Kernel::rows`] of the kernels over many steps.
-pub(in crate::gpu::kernel) const KEPT_ROWS: &str = module!("lib/rows_kept.wgsl");
+/// [`Kernel::rows`] of the kernels over many steps: all states kept as they run.
+pub(in crate::gpu::kernel) const KEPT_ROWS: &[&str] = &[
+    module!("lib/rows_gates.wgsl"),
+    module!("lib/rows_kept.wgsl"),
+    module!("lib/mask_states.wgsl"),
+];
+
+/// The forward's, where there are running states beside the kept ones.
+pub(in crate::gpu::kernel) const RUNNING_ROWS: &[&str] = &[
+    module!("lib/rows_gates.wgsl"),
+    module!("lib/rows_running.wgsl"),
+    module!("lib/mask_carry.wgsl"),
+];
+
+/// The backward's of such a forward: it starts from the kept ones.
+pub(in crate::gpu::kernel) const KEPT_ROWS_OF_RUNNING: &[&str] = &[
+    module!("lib/rows_gates.wgsl"),
+    module!("lib/rows_kept.wgsl"),
+    module!("lib/mask_carry.wgsl"),
+];
 
 /// The types of the packed weights, as gates and as numbers.
 pub(in crate::gpu::kernel) fn weight_elements(
@@ -169,22 +187,24 @@ pub(in crate::gpu::kernel) fn weight_elements(
     elements
 }
 
-/// The types of [`KEPT_ROWS`]: packed weights, gates, recurrent sums.
+/// The types of the kernels over many steps: packed weights, gates, recurrent sums, states.
 pub(super) fn kept_elements(
     op: &Recurrence,
     form: Form,
-    [weights, gates, sums]: [Precision; 3],
+    [weights, gates, sums, states]: [Precision; 4],
 ) -> Vec<Element> {
     let mut elements = weight_elements(op, form, weights);
+    elements.push(Element::scalar("KeptStates", 5, states));
     elements.push(gates_element(op, "KeptGates", 3, gates));
     elements.push(gates_element(op, "KeptSums", 4, sums));
     elements
 }
 
-/// How an operation's packed weights, gates and recurrent sums are stored.
-pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 3] {
+/// How an operation's packed weights, gates, recurrent sums and states are stored.
+pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 4] {
     let sums = op.recurrent_sums.unwrap_or(op.gates);
-    [op.weights, op.gates.buffer, sums.buffer].map(|buffer| recorder.precision(buffer))
+    let rows = [op.weights.into(), op.gates, sums, op.states.h];
+    rows.map(|region| recorder.stored(region))
 }
 
 fn gates_element(
@@ -232,7 +252,7 @@ pub(in crate::gpu::kernel) fn variant(op: &Recurrence) -> Vec<(&'static str, f64
         ("CLIP_GATES", flag(spec.clip.gates.is_some())),
         ("ZONEOUT_HIDDEN", flag(spec.zoneout.hidden > 0.0)),
         ("SAMPLED", flag(op.mode == Mode::Training)),
-        ("MASKED", flag(op.states.mask.is_some())),
+        ("MASKED", flag(op.mask().is_some())),
         ("CANDIDATE_0", code(forward.candidate)),
         ("CANDIDATE_1", code(reverse.candidate)),
         ("KEEPS_GATES", flag(op.keeps_gates)),
