@@ -98,6 +98,23 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) term: fn(&Recurrence) -> usize,
 }
 
+impl Kernel {
+    /// How it uses what it binds in a form.
+    fn access(&self, form: Form) -> Vec<Access> {
+        let mut access = self.bindings.to_vec();
+        if form.texture {
+            access[0] = Access::Texture;
+        }
+        access
+    }
+
+    /// Storage buffers that it binds in a form.
+    pub(in crate::gpu::kernel) fn storage_buffers(&self, form: Form) -> usize {
+        let access = self.access(form).into_iter();
+        access.filter(|access| access.is_storage()).count()
+    }
+}
+
 /// The shader of a kernel for the cell of `op`, in a form, with its types of stored elements.
 pub(in crate::gpu::kernel) fn shader(
     op: &Recurrence,
@@ -141,10 +158,7 @@ pub(in crate::gpu::kernel) fn shader(
     }
     modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
     let label = format!("{label}_{form}");
-    let mut access = kernel.bindings.to_vec();
-    if form.texture {
-        access[0] = Access::Texture;
-    }
+    let access = kernel.access(form);
     let shader = Shader::new(label, &modules, &access, size_of::<Params>()).storing(elements);
     match form.broadcast {
         true => shader.with_subgroups(),
