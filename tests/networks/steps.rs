@@ -101,6 +101,25 @@ fn a_layer_is_one_dispatch_on_a_gpu() {
     }
 }
 
+/// More terms than an invocation's loops may have on Mesa's software adapter, which would end them silently: the input's product
+/// is a matrix product of its own then, in parts.
+#[test]
+fn of_very_many_inputs() {
+    let config = RnnConfig::gru(70_000, 3).build().unwrap();
+    let mut problem = Problem::generate(config, &[1], 7);
+    // Sums of so many terms would saturate every gate.
+    let weights = problem.parameters.data_mut().iter_mut();
+    weights.for_each(|weight| *weight /= 100.0);
+    let oracle = Oracle::new(&problem);
+    for subgroups in [true, false] {
+        let options = GpuOptions::new().subgroups(subgroups);
+        let device = GpuDevice::request_blocking(&options.backends(Backends::VULKAN)).unwrap();
+        let device: Arc<dyn Device> = Arc::new(device);
+        let mode = GradientMode::Recompute;
+        solve_and_check("many inputs", &oracle, &device, mode).unwrap();
+    }
+}
+
 /// One step after the other, the state carried, is the whole sequence.
 #[test]
 fn one_after_the_other_make_the_sequence() {

@@ -101,7 +101,9 @@ fn chosen(op: &LayerStep, recorder: &Recorder<'_>) -> Option<(&'static Kernel, F
     }
     let form = Form::new(recurrent::choose(kernel.name, recurrence, recorder));
     let storage = recorder.limits().max_storage_buffers_per_shader_stage as usize;
-    (kernel.storage_buffers(form) <= storage).then_some((kernel, form))
+    let fits = kernel.storage_buffers(form) <= storage
+        && recurrent::fits_one_dispatch(recurrence, op.projection.k, form);
+    fits.then_some((kernel, form))
 }
 
 /// Whether a buffer that one dispatch would write is another one of its buffers, as when a stream's state is carried in place.
