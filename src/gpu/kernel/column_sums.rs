@@ -1,7 +1,7 @@
 //! [`ColumnSums`] on the GPU: a workgroup owns 16 columns, very tall matrices take several dispatches.
 
 use crate::error::Result;
-use crate::gpu::element::Element;
+use crate::gpu::element::{Element, Pack};
 use crate::gpu::kernel::lib;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
@@ -9,7 +9,7 @@ use crate::ops::{ColumnSums, Precision};
 
 /// Columns of a workgroup.
 const COLUMNS: usize = 16;
-/// Rows of one dispatch: 16 invocations walk a column, and Mesa's software adapter silently ends an invocation's loops
+/// Rows of one dispatch: at least 16 invocations walk a column, and Mesa's software adapter silently ends an invocation's loops
 /// after 65,535 iterations in total.
 const ROWS_PER_DISPATCH: usize = 16 * 32_768;
 
@@ -27,18 +27,22 @@ struct Params {
     accumulate: u32,
 }
 
-pub(crate) fn shader([a, b]: [Precision; 2]) -> Shader {
+pub(crate) fn shader(pack: Pack, [a, b]: [Precision; 2]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
-        "column_sums",
+        pack.label("column_sums"),
         &[
+            pack.module(),
             lib::INDEX,
             include_str!("../../../shaders/column_sums.wgsl"),
         ],
         &[Read, Read, ReadWrite],
         size_of::<Params>(),
     )
-    .storing(&[Element::scalar("A", 0, a), Element::scalar("B", 1, b)])
+    .storing(&[
+        Element::packed("A", 0, a, pack),
+        Element::packed("B", 1, b, pack),
+    ])
     .with_overrides(&[("MULTIPLY", 1.0)])
 }
 
@@ -49,7 +53,16 @@ pub(crate) fn record(op: &ColumnSums, recorder: &mut Recorder<'_>) -> Result<()>
         recorder.check_rows("factors", b, [op.rows, op.columns, op.b_stride])?;
     }
     recorder.check("sums", op.target, op.columns)?;
-    let shader = shader([op.a, b].map(|rows| recorder.stored(rows)));
+    let pack = Pack::of(&[
+        op.a.offset,
+        op.a_stride,
+        b.offset,
+        op.b_stride,
+        op.target.offset,
+        op.columns,
+    ]);
+    let shader = shader(pack, [op.a, b].map(|rows| recorder.stored(rows)));
+    let packs = |numbers: usize| (numbers / pack.width()) as u32;
     let mut row_start = 0;
     // A sum over no rows still writes zeros.
     loop {
@@ -58,12 +71,12 @@ pub(crate) fn record(op: &ColumnSums, recorder: &mut Recorder<'_>) -> Result<()>
             shader: &shader,
             overrides: &[("MULTIPLY", f64::from(u8::from(op.b.is_some())))],
             uniform: bytemuck::bytes_of(&Params {
-                a_offset: op.a.offset as u32,
-                a_stride: op.a_stride as u32,
-                b_offset: b.offset as u32,
-                b_stride: op.b_stride as u32,
-                result_offset: op.target.offset as u32,
-                columns: op.columns as u32,
+                a_offset: packs(op.a.offset),
+                a_stride: packs(op.a_stride),
+                b_offset: packs(b.offset),
+                b_stride: packs(op.b_stride),
+                result_offset: packs(op.target.offset),
+                columns: packs(op.columns),
                 row_start: row_start as u32,
                 row_end: row_end as u32,
                 accumulate: u32::from(op.accumulate || row_start > 0),
