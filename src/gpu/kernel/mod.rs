@@ -22,6 +22,7 @@ mod pool_rows_backward;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod row_splits;
 mod softmax_cross_entropy;
 mod split_directions;
 mod strided_copies;
