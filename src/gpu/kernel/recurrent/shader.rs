@@ -74,6 +74,17 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     }
 }
 
+/// What of a unit's slots the products of an operation's cell have.
+fn products(op: &Recurrence) -> Vec<&'static str> {
+    let of_cell = match (op.spec.cell, op.spec.reset) {
+        (Cell::Elman, _) => return vec![module!("lib/products_scalar.wgsl")],
+        (Cell::Lstm, _) => module!("lib/products_lstm.wgsl"),
+        (Cell::Gru, GruReset::After) => module!("lib/products_gru.wgsl"),
+        (Cell::Gru, GruReset::Before) => module!("lib/products_gru_reset_before.wgsl"),
+    };
+    vec![of_cell, module!("lib/products_vector.wgsl")]
+}
+
 /// The name of an operation's cell in the table of cells.
 pub(crate) fn cell_name(op: &Recurrence) -> &'static str {
     cell_modules(op).0
@@ -142,6 +153,7 @@ pub(in crate::gpu::kernel) fn shader(
         module!("lib/reduce_vector.wgsl"),
     ];
     modules.extend(kernel.rows);
+    modules.extend(products(op));
     modules.extend(of_cell);
     let input = form.product("input", 1);
     if kernel.input {
