@@ -6,9 +6,15 @@ use std::sync::Arc;
 use crate::common::{DROPOUT, Oracle, Problem, arranged, devices, gpu, solve_and_check, variants};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice, Strategy};
-use wgpu_rnn::rnn::GradientMode;
+use wgpu_rnn::ops::{
+    Operation, Program, Recurrence, RecurrentBackward, Role, Section, StateRegions,
+};
+use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
 use wgpu_rnn::wgpu::Backends;
-use wgpu_rnn::{Bias, Device, Error, Mode, ParameterKind, Parameters, Precision, RnnConfig};
+use wgpu_rnn::{
+    Bias, Device, Error, Mode, Packing, ParameterKind, ParameterLayout, Parameters, Precision,
+    RnnConfig,
+};
 
 /// One of each `share` variants in both gradient modes; which, and how arranged, depends on `salt`.
 fn one_variant_of(share: usize, device: &Arc<dyn Device>, salt: usize) {
@@ -112,6 +118,90 @@ fn states_run_in_single_precision() {
                 assert!(error <= most, "{name}: {got}, expected {exact}");
             }
         }
+    }
+}
+
+/// A training program with recurrent dropout, its forward recurrence and the backward of that.
+fn masked_program() -> (Program, Recurrence, RecurrentBackward) {
+    let builder = RnnConfig::lstm(3, 5).dropout(DROPOUT);
+    let config = builder.build().unwrap();
+    let mut program = Program::new();
+    let len = ParameterLayout::new(&config).unwrap().len();
+    let [parameters, gradients] =
+        ["parameters", "gradients"].map(|label| program.buffer(label, len, Role::Input).into());
+    let options = NetworkOptions {
+        mode: Mode::Training,
+        gradients: Some(GradientMode::Save),
+        storage: Precision::F16,
+        ..NetworkOptions::default()
+    };
+    let packing = Arc::new(Packing::new(&[2, 1]).unwrap());
+    let gradients = Some(gradients);
+    let network = Network::new(
+        &mut program,
+        &config,
+        &packing,
+        &options,
+        parameters,
+        gradients,
+    )
+    .unwrap();
+    network.forward(&mut program).unwrap();
+    network.backward(&mut program).unwrap();
+    let forward = program.section(Section::Forward).iter();
+    let backward = program.section(Section::Backward).iter();
+    let forward = forward.filter_map(|operation| match operation {
+        Operation::RecurrentForward(op) => Some(op.clone()),
+        _ => None,
+    });
+    let backward = backward.filter_map(|operation| match operation {
+        Operation::RecurrentBackward(op) => Some(op.clone()),
+        _ => None,
+    });
+    let (forward, backward) = ({ forward }.next().unwrap(), { backward }.next().unwrap());
+    (program, forward, backward)
+}
+
+#[test]
+fn running_states_that_do_not_fit_are_refused() {
+    let (program, forward, backward) = masked_program();
+    let (_, device) = &devices()[1];
+    let load = |operation: Operation| {
+        let mut program = program.clone();
+        program.push(Section::Backward, operation);
+        device.load(program, &[]).map(|_| ())
+    };
+    load(forward.clone().into()).unwrap();
+    load(backward.clone().into()).unwrap();
+    let running: [fn(&mut StateRegions); 4] = [
+        |running| running.h.offset = 1 << 40,
+        |running| running.recurrent_input.offset += 1 << 20,
+        |running| running.mask = running.mask.map(|mask| mask.at(1 << 20)),
+        |running| running.c = running.c.map(|c| c.at(1 << 20)),
+    ];
+    for (index, change) in running.into_iter().enumerate() {
+        let mut wrong = forward.clone();
+        change(wrong.running.as_mut().unwrap());
+        assert!(load(wrong.into()).is_err(), "change {index}");
+    }
+    let elsewhere = RecurrentBackward {
+        mask: Some(backward.output_gradient),
+        ..backward.clone()
+    };
+    let mut mask_elsewhere = forward;
+    let running = mask_elsewhere.running.as_mut().unwrap();
+    running.mask = Some(backward.output_gradient);
+    let missing = RecurrentBackward {
+        mask: None,
+        ..backward
+    };
+    for (operation, text) in [
+        (mask_elsewhere.into(), "another buffer"),
+        (elsewhere.into(), "another buffer"),
+        (missing.into(), "mask"),
+    ] {
+        let error = load(operation).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
     }
 }
 
