@@ -1,7 +1,7 @@
 // result[split, c] = (accumulate ? result[split, c] : 0) + sum over the split's rows of a[r, c] * (b ? b[r, c] : 1).
 //
 // A workgroup owns COLUMNS values of neighbouring columns, one or four numbers each (lib/value_*.wgsl), and one split of the
-// rows; 256 / COLUMNS invocations a column each sum every so manieth row, and one adds up these sums. The order is fixed.
+// rows. The 256 / COLUMNS invocations of a column walk its rows side by side, and one adds up their sums. The order is fixed.
 
 struct Params {
     a_offset: u32,
