@@ -4,24 +4,28 @@
 // A thread owns a unit, as in recurrent_forward.wgsl; here both products come from the layer's edge.
 
 alias recurrent_Term = f32;
-alias recurrent_Weight = Gates;
-alias recurrent_Sum = Gates;
+alias recurrent_Weight = Products;
+alias recurrent_Sum = Products;
 fn recurrent_terms() -> u32 { return p.state; }
 fn recurrent_units() -> u32 { return p.hidden; }
 fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 {
     return first_h[p.first_h + edge_row(tile.first + lane) * p.state + k];
 }
-fn recurrent_weight(tile: Tile, unit: u32, k: u32) -> Gates { return weight_at(p.recurrent / SLOTS + k * p.hidden + unit); }
-fn recurrent_times(weight: Gates, term: f32) -> Gates { return weight * term; }
+fn recurrent_weight(tile: Tile, unit: u32, k: u32) -> Products {
+    return recurrent_products(weight_at(p.recurrent / SLOTS + k * p.hidden + unit));
+}
+fn recurrent_times(weight: Products, term: f32) -> Products { return weight * term; }
 
 alias input_Term = f32;
-alias input_Weight = Gates;
-alias input_Sum = Gates;
+alias input_Weight = Products;
+alias input_Sum = Products;
 fn input_terms() -> u32 { return p.inputs; }
 fn input_units() -> u32 { return p.hidden; }
 fn input_term(tile: Tile, lane: u32, k: u32) -> f32 { return f32(x[p.x + (tile.row + lane) * p.inputs + k]); }
-fn input_weight(tile: Tile, unit: u32, k: u32) -> Gates { return weight_at(p.input / SLOTS + k * p.hidden + unit); }
-fn input_times(weight: Gates, term: f32) -> Gates { return weight * term; }
+fn input_weight(tile: Tile, unit: u32, k: u32) -> Products {
+    return input_products(weight_at(p.input / SLOTS + k * p.hidden + unit));
+}
+fn input_times(weight: Products, term: f32) -> Products { return weight * term; }
 
 fn run(group: vec3u, thread: u32) {
     let tile = tile_at(group.z, group.y * TILE, 0u);
@@ -30,7 +34,8 @@ fn run(group: vec3u, thread: u32) {
     let of_state = recurrent_sums_of(tile, unit, thread);
     if (unit < p.hidden) {
         for (var lane = 0u; lane < tile.size; lane++) {
-            recurrent_unit(site_at(tile, lane, unit), input_pick(of_input, lane) + recurrent_pick(of_state, lane));
+            let sum = input_gates(input_pick(of_input, lane)) + recurrent_gates(recurrent_pick(of_state, lane));
+            recurrent_unit(site_at(tile, lane, unit), sum);
         }
     }
 }

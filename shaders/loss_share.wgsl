@@ -1,5 +1,6 @@
 // scratch[result] = 1 / (width * sum over rows of weight[r] * class weight[class[r]]), or 0 where that sum is 0: what a loss
-// multiplies its elements with. A row whose class is no whole number below `classes` counts for nothing. One workgroup; the
+// multiplies its elements with. A row whose class is no whole number below `classes` counts for nothing. One workgroup sums the
+// rows `row_start .. row_end`; of several dispatches each adds to the sum before, and the last makes the share of it. The
 // order is fixed.
 
 struct Params {
@@ -8,6 +9,8 @@ struct Params {
     class_weights_offset: u32,
     classes: u32,
     rows: u32,
+    row_start: u32,
+    row_end: u32,
     width: f32,
     result: u32,
 }
@@ -25,7 +28,7 @@ override HAS_CLASS_WEIGHTS: bool = false;
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
     var own = 0.0;
-    for (var row = local; row < params.rows; row += 256u) {
+    for (var row = params.row_start + local; row < params.row_end; row += 256u) {
         var weight = 1.0;
         if HAS_WEIGHTS {
             weight = weights[params.weights_offset + row];
@@ -40,12 +43,18 @@ fn main(@builtin(local_invocation_index) local: u32) {
         }
         own += weight;
     }
-    let sum = workgroup_sum(own, local);
+    var sum = workgroup_sum(own, local);
     if local == 0u {
-        var share = 0.0;
-        if sum > 0.0 {
-            share = 1.0 / (params.width * sum);
+        if params.row_start > 0u {
+            sum += scratch[params.result];
         }
-        scratch[params.result] = share;
+        var result = sum;
+        if params.row_end == params.rows {
+            result = 0.0;
+            if sum > 0.0 {
+                result = 1.0 / (params.width * sum);
+            }
+        }
+        scratch[params.result] = result;
     }
 }

@@ -1,5 +1,5 @@
 // output[token] = concat or sum over directions of states[row(token)], plus residual[token]; row(token) is table[token] for
-// a direction that runs backwards, else token. One invocation an element of the output.
+// a direction that runs backwards, else token. One invocation a value of the output, one or four numbers (lib/value_*.wgsl).
 
 struct Params {
     first_offset: u32,
@@ -15,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> first: array<f32>;
-@group(1) @binding(1) var<storage, read> second: array<f32>;
+@group(1) @binding(0) var<storage, read> first: array<First>;
+@group(1) @binding(1) var<storage, read> second: array<Second>;
 @group(1) @binding(2) var<storage, read> residual: array<Residual>;
 @group(1) @binding(3) var<storage, read> table: array<u32>;
 @group(1) @binding(4) var<storage, read_write> output: array<Output>;
@@ -48,15 +48,15 @@ fn main(
     if params.output_width != params.width {
         wanted &= 1u << (column / params.width);
     }
-    var value = 0.0;
+    var value = Value();
     if (wanted & 1u) != 0u {
-        value = first[params.first_offset + row(token, 0u) * params.width + unit];
+        value = Value(first[params.first_offset + row(token, 0u) * params.width + unit]);
     }
     if (wanted & 2u) != 0u {
-        value += second[params.second_offset + row(token, 1u) * params.width + unit];
+        value += Value(second[params.second_offset + row(token, 1u) * params.width + unit]);
     }
     if HAS_RESIDUAL {
-        value += f32(residual[params.residual_offset + index]);
+        value += Value(residual[params.residual_offset + index]);
     }
     output[params.output_offset + index] = to_Output(value);
 }

@@ -6,21 +6,21 @@
 // dispatch them are as in recurrent_forward.wgsl.
 
 // The recurrent product: of the gradients of a step's gates, for UNITS elements of the state before it.
-alias recurrent_Term = Gates;
+alias recurrent_Term = Products;
 alias recurrent_Weight = UnitWeights;
 alias recurrent_Sum = UnitSums;
 fn recurrent_terms() -> u32 { return p.hidden; }
 fn recurrent_units() -> u32 { return thread_units(); }
-fn recurrent_term(tile: Tile, lane: u32, j: u32) -> Gates {
+fn recurrent_term(tile: Tile, lane: u32, j: u32) -> Products {
     let at = (tile.gate_row + lane) * p.hidden + j;
-    if (WHOLE_NORM) { return sums_at(at); }
-    return gates_at(at);
+    if (WHOLE_NORM) { return recurrent_products(sums_at(at)); }
+    return recurrent_products(gates_at(at));
 }
 fn recurrent_weight(tile: Tile, unit: u32, j: u32) -> UnitWeights {
     let at = (tile.direction * p.weights_stride + p.recurrent) / SLOTS + j * p.state;
     return unit_weights(at, unit, p.state);
 }
-fn recurrent_times(weights: UnitWeights, term: Gates) -> UnitSums { return unit_products(weights, term); }
+fn recurrent_times(weights: UnitWeights, term: Products) -> UnitSums { return unit_products(weights, term); }
 
 // Threads that the elements of a state take.
 fn thread_units() -> u32 { return (p.state + UNITS - 1u) / UNITS; }

@@ -10,23 +10,22 @@
 
 // The recurrent product: of the states before the step, for a unit's gates.
 alias recurrent_Term = f32;
-alias recurrent_Weight = Gates;
-alias recurrent_Sum = Gates;
+alias recurrent_Weight = Products;
+alias recurrent_Sum = Products;
 fn recurrent_terms() -> u32 { return p.state; }
 fn recurrent_units() -> u32 { return p.hidden; }
-fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 {
-    return states[p.recurrent_input + (tile.previous + lane) * p.state + k];
+fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 { return old_input_of(tile, lane, k); }
+fn recurrent_weight(tile: Tile, unit: u32, k: u32) -> Products {
+    let at = (tile.direction * p.weights_stride + p.recurrent) / SLOTS + k * p.hidden + unit;
+    return recurrent_products(weight_at(at));
 }
-fn recurrent_weight(tile: Tile, unit: u32, k: u32) -> Gates {
-    return weight_at((tile.direction * p.weights_stride + p.recurrent) / SLOTS + k * p.hidden + unit);
-}
-fn recurrent_times(weight: Gates, term: f32) -> Gates { return weight * term; }
+fn recurrent_times(weight: Products, term: f32) -> Products { return weight * term; }
 
 fn recurrent_phase(tile: Tile, unit: u32, thread: u32) {
     let sums = recurrent_sums_of(tile, unit, thread);
     if (unit < p.hidden) {
         for (var lane = 0u; lane < tile.size; lane++) {
-            recurrent_unit(site_at(tile, lane, unit), recurrent_pick(sums, lane));
+            recurrent_unit(site_at(tile, lane, unit), recurrent_gates(recurrent_pick(sums, lane)));
         }
     }
 }

@@ -1,6 +1,6 @@
 // The backward of merge_directions.wgsl for one direction: states[row] = output[token(row), column ..], where token(row) is
-// table[row] for a direction that runs backwards (the permutation is its own inverse), else row. One invocation an element
-// of the states.
+// table[row] for a direction that runs backwards (the permutation is its own inverse), else row. One invocation a value of the
+// states, one or four numbers (lib/value_*.wgsl).
 
 struct Params {
     states_offset: u32,
@@ -15,9 +15,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> output: array<f32>;
+@group(1) @binding(0) var<storage, read> output: array<Value>;
 @group(1) @binding(1) var<storage, read> table: array<u32>;
-@group(1) @binding(2) var<storage, read_write> states: array<f32>;
+@group(1) @binding(2) var<storage, read_write> states: array<Value>;
 
 @compute @workgroup_size(256)
 fn main(

@@ -151,6 +151,16 @@ impl Packing {
         rows
     }
 
+    /// The same in running states of two sets of rows, of which each step reads one and writes the other: see
+    /// [`Recurrence`](crate::ops::Recurrence).
+    pub fn final_running_rows(&self) -> Vec<u32> {
+        let mut rows = vec![0; self.batch()];
+        for (sequence, (&length, &original)) in self.lengths.iter().zip(&self.order).enumerate() {
+            rows[original] = (length % 2 * self.batch() + sequence) as u32;
+        }
+        rows
+    }
+
     /// `sorted_of()[original]` is the sorted index of the caller's sequence `original`.
     pub fn sorted_of(&self) -> Vec<u32> {
         let mut sorted = vec![0; self.batch()];
@@ -407,6 +417,7 @@ mod tests {
         assert_eq!(packing.reverse_rows(), [3, 1, 2, 0]);
         assert_eq!(packing.previous_rows(), [0, 1, 3, 5]);
         assert_eq!(packing.final_rows(), [3 + 1, 2, 3 + 3]);
+        assert_eq!(packing.final_running_rows(), [3 + 1, 2, 3]);
         assert_eq!(packing.sorted_of(), [1, 2, 0]);
         assert_eq!(packing.sequence_of_rows(), [2, 0, 2, 2]);
         assert_eq!(packing.step_of_rows(), [0, 0, 1, 2]);

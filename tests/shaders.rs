@@ -209,13 +209,14 @@ fn workgroups_fit_the_default_limits() {
     for_each(|shader, module, _| {
         let label = shader.label();
         let buffers = (shader.bindings().iter())
-            .filter(|access| **access != Access::Texture)
+            .filter(|access| access.is_storage())
             .count();
-        // A layer's step is its parts' dispatches where a device binds fewer: `steps::with_default_limits` of the networks' tests.
-        let most = if label.starts_with("layer_step_lstm") {
-            9
-        } else {
-            8
+        // One form is beyond them: an LSTM's step in one dispatch with its weights in a buffer. It is chosen where a device binds
+        // more, and gives way to its parts' dispatches elsewhere: `steps::with_default_limits` of the networks' tests.
+        let has_texture = shader.bindings().contains(&Access::Texture);
+        let most = match label.starts_with("layer_step_lstm") && !has_texture {
+            true => 9,
+            false => 8,
         };
         assert!(buffers <= most, "{label}: {buffers} storage buffers");
         let [entry] = &module.entry_points[..] else {

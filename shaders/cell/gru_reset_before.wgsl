@@ -4,7 +4,7 @@
 fn recurrent_unit(site: Site, sum: Gates) {
     let argument = gates_at(site.gate) + sum;
     put_gates(site.gate, argument);
-    states[second_place(site, site.unit)] = gate_value(site.direction, argument.x) * old_input(site);
+    write_second(site, gate_value(site.direction, argument.x) * old_input(site));
 }
 
 fn second_unit(site: Site, sum: f32) {

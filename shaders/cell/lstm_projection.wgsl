@@ -18,7 +18,7 @@ fn project_gradient(site: Site, d_h: f32) {
     if (CLIP_PROJECTION) {
         var sum = 0.0;
         for (var k = 0u; k < bound(site.direction, p.second_inputs); k++) {
-            sum += vector_at(site.direction, p.second, site.unit * p.second_inputs + k) * states[second_place(site, k)];
+            sum += vector_at(site.direction, p.second, site.unit * p.second_inputs + k) * second_at(site, k);
         }
         d_new *= passes(projected(site, sum), p.clip_projection);
     }

@@ -22,26 +22,26 @@ fn seen_cell(site: Site, normalised: f32) -> f32 {
         + vector_at(site.direction, p.norm_cell_bias, site.unit);
 }
 
-// The new cell states wait in their place until zoneout mixes them with the old ones.
+// The new cell states wait until zoneout mixes them with the old ones.
 fn norm_forward(tile: Tile, lane: u32, thread: u32) {
     let moments = recurrent_moments(tile, lane, thread);
     var sum = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
         let site = site_at(tile, lane, unit);
         let c = whole_cell(site, whole_arguments(site, moments)).c;
-        states[c_place(site)] = c;
+        hold_c(site, c);
         sum += c;
     }
     let mean = cell_mean(sum, thread);
     var squares = 0.0;
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
-        let deviation = states[c_place(site_at(tile, lane, unit))] - mean;
+        let deviation = held_c(site_at(tile, lane, unit)) - mean;
         squares += deviation * deviation;
     }
     let deviation = cell_deviation(squares, thread);
     for (var unit = thread; unit < p.hidden; unit += WORKGROUP) {
         let site = site_at(tile, lane, unit);
-        let c = states[c_place(site)];
+        let c = held_c(site);
         let argument = whole_arguments(site, moments).w;
         let output = lstm_output(site.direction, argument, seen_cell(site, (c - mean) * deviation));
         store_c(site, c);

@@ -67,12 +67,16 @@ struct Parameters {
     projection_bias: u32,
     vectors: u32,
     vectors_len: u32,
-    // Places in the state buffer.
+    // Places in the state buffer; the mask may lie in another: lib/mask_*.wgsl.
     h: u32,
     recurrent_input: u32,
     mask: u32,
     c: u32,
     second_rows: u32,
+    // Places of the running states in the carry: lib/rows_running.wgsl.
+    running_h: u32,
+    running_input: u32,
+    running_c: u32,
     // Places in the gate buffers, in Gates.
     gates: u32,
     recurrent_sums: u32,
@@ -106,6 +110,7 @@ struct Parameters {
     zero: u32,
     // The array below is aligned to 16 bytes.
     padding: u32,
+    padding_second: u32,
     // alpha, beta of gate, candidate, hidden for direction 0, then 1.
     activations: array<vec4f, 6>,
 }
@@ -149,9 +154,10 @@ struct Site {
 // [directions, gate_rows, hidden]; bound to the same buffer as gates where there is no whole-row normalisation
 @group(1) @binding(4) var<storage, read_write> recurrent_sums: array<KeptSums>;
 // h, recurrent input, mask, c, second
-@group(1) @binding(5) var<storage, read_write> states: array<f32>;
+@group(1) @binding(5) var<storage, read_write> states: array<KeptStates>;
 
-// The backward's: gradients of h and c of the running states, scratch, sums of vector gradients
+// What goes from step to step. The backward's: gradients of h and c of the running states, scratch, sums of vector gradients.
+// The forward's, where states are kept in half precision: the running states themselves.
 @group(1) @binding(6) var<storage, read_write> carry: array<f32>;
 // [directions, tokens, state]: gradient of the state rows
 @group(1) @binding(7) var<storage, read_write> d_output: array<f32>;
@@ -302,6 +308,9 @@ fn zoned(share: f32, old: f32, new_value: f32) -> f32 {
 fn second_place(site: Site, unit: u32) -> u32 {
     return p.second_rows + (site.direction * p.tokens + site.row) * p.hidden + unit;
 }
+
+// An input of the second product.
+fn second_at(site: Site, unit: u32) -> f32 { return f32(states[second_place(site, unit)]); }
 
 // A unit's new state, zoned.
 fn store_h(site: Site, new_h: f32) {

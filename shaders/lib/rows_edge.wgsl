@@ -3,6 +3,7 @@
 // Neither are gates.
 alias KeptGates = Gates;
 alias KeptSums = Gates;
+alias KeptStates = f32;
 fn to_KeptGates(x: Gates) -> KeptGates { return x; }
 fn to_KeptSums(x: Gates) -> KeptSums { return x; }
 

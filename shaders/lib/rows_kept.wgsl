@@ -1,33 +1,27 @@
-// Rows of all steps in the gate and state buffers.
+// The states of all steps: a step reads the row of the one before, and writes its own.
 
-// The input's share of a unit's arguments.
-fn projection_at(site: Site) -> Gates { return gates_at(site.gate); }
+fn old_h(site: Site) -> f32 { return f32(states[p.h + site.previous * p.state + site.unit]); }
 
-// What a backward will start from.
-fn keep_arguments(site: Site, arguments: Gates) {
-    if (KEEPS_GATES) { put_gates(site.gate, arguments); }
-}
-
-fn old_h(site: Site) -> f32 { return states[p.h + site.previous * p.state + site.unit]; }
-
-fn old_c(site: Site) -> f32 { return states[p.c + site.previous * p.hidden + site.unit]; }
+fn old_c(site: Site) -> f32 { return f32(states[p.c + site.previous * p.hidden + site.unit]); }
 
 // The state as the recurrent product sees it.
-fn old_input(site: Site) -> f32 { return states[p.recurrent_input + site.previous * p.state + site.unit]; }
+fn old_input(site: Site) -> f32 { return f32(states[p.recurrent_input + site.previous * p.state + site.unit]); }
 
-fn input_mask(site: Site) -> f32 {
-    if (MASKED) { return states[p.mask + (site.direction * p.batch + site.sequence) * p.state + site.unit]; }
-    return 1.0;
+// The same of unit `k` of a tile's sequence.
+fn old_input_of(tile: Tile, lane: u32, k: u32) -> f32 {
+    return f32(states[p.recurrent_input + (tile.previous + lane) * p.state + k]);
 }
 
 // The new state, and what of it enters the next recurrent product.
 fn write_h(site: Site, h: f32) {
     let at = site.next * p.state + site.unit;
-    states[p.h + at] = h;
-    if (MASKED) { states[p.recurrent_input + at] = h * input_mask(site); }
+    states[p.h + at] = to_KeptStates(h);
+    if (MASKED) { states[p.recurrent_input + at] = to_KeptStates(h * input_mask(site)); }
 }
 
-fn write_c(site: Site, c: f32) { states[c_place(site)] = c; }
+fn write_c(site: Site, c: f32) { states[c_place(site)] = to_KeptStates(c); }
 
-// An input of the second product.
-fn write_second(site: Site, value: f32) { states[second_place(site, site.unit)] = value; }
+// A new cell state that waits for `store_c`.
+fn hold_c(site: Site, c: f32) { write_c(site, c); }
+
+fn held_c(site: Site) -> f32 { return f32(states[c_place(site)]); }

@@ -380,6 +380,12 @@ pub(super) fn check(op: &Recurrence, accesses: &mut Accesses<'_>) -> Result<()> 
         true => Ok(()),
         false => Err(Error::shape(format!("recurrence: {what}"), expected, got)),
     };
+    if op.running.is_some() {
+        return Err(Error::option(
+            "storage",
+            "running states apart from the kept ones are for the GPU device alone",
+        ));
+    }
     let (packing, spec) = (&op.offsets, &op.spec);
     expect("sequences", packing.batch(), op.batch)?;
     expect("rows", packing.tokens(), op.tokens)?;

@@ -94,7 +94,7 @@ impl GpuPlan {
     }
 
     /// Creates what a recording needs.
-    fn assemble(
+    pub(crate) fn assemble(
         context: &Arc<Context>,
         program: Program,
         external: &[(BufferId, DeviceBuffer)],

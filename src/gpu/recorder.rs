@@ -445,18 +445,17 @@ impl<'a> Recorder<'a> {
         let storage = limits.max_storage_buffers_per_shader_stage as usize;
         let groups = limits.max_compute_workgroups_per_dimension;
         let most = dispatch.workgroups.into_iter().max().unwrap_or(0);
-        if dispatch.bindings.len() > storage || most > groups {
+        let bindings = dispatch.bindings.iter();
+        let buffers = bindings.filter(|binding| binding.access().is_storage());
+        let buffers = buffers.count();
+        if buffers > storage || most > groups {
             let many = most > groups;
             return Err(Error::Limit {
                 what: match many {
                     true => format!("workgroups of `{label}` in one dimension"),
                     false => format!("storage buffers of `{label}`"),
                 },
-                needed: if many {
-                    most.into()
-                } else {
-                    dispatch.bindings.len() as u64
-                },
+                needed: if many { most.into() } else { buffers as u64 },
                 limit: if many { groups.into() } else { storage as u64 },
                 advice: "use smaller batches, or an adapter with WebGPU's default limits",
             });

@@ -20,6 +20,13 @@ pub enum Access {
     Texture,
 }
 
+impl Access {
+    /// Whether it takes one of the device's storage buffers.
+    pub fn is_storage(self) -> bool {
+        self != Self::Texture
+    }
+}
+
 /// Texels in a row of a buffer's copy; `lib/weights_texture.wgsl` knows it too.
 pub const TEXTURE_WIDTH: usize = 4096;
 

@@ -193,6 +193,7 @@ impl<'a> Tunable<'a> {
         let op = self.recurrence();
         let mut buffers = vec![op.gates.buffer, op.states.h.buffer, op.weights];
         buffers.extend(op.recurrent_sums.map(|sums| sums.buffer));
+        buffers.extend(op.running.map(|running| running.h.buffer));
         if let Self::Backward(op) = self {
             buffers.extend([op.h_gradient.buffer, op.output_gradient.buffer]);
         }

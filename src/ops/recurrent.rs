@@ -43,7 +43,13 @@ pub struct StateRegions {
 /// terms), or the gates themselves. (With [`LayerNormKind::WholeThenSum`](crate::LayerNormKind) `gates` stays as it is and
 /// `recurrent_sums` holds the raw recurrent products.) The reset-before GRU's candidate slot includes its second product.
 ///
-/// All regions of `states` lie in one buffer.
+/// All regions of `states` lie in one buffer, and so do those of `running`.
+///
+/// With `running` the recurrence goes from step to step through states of their own in `f32`, and `states`, stored in less, is
+/// what it keeps of them for the layer's output and a backward. Of `running`, `h`, `recurrent_input` and `c` hold two sets of
+/// rows for each direction, `[directions, 2, batch, size]`: step `t` reads set `t % 2` and writes the other, so that a
+/// sequence of `n` steps starts in set 0 and ends in set `n % 2`. The mask is there too, not in `states`. The CPU device
+/// has no use for it and refuses.
 #[derive(Debug, Clone)]
 pub struct Recurrence {
     /// What a step computes.
@@ -78,6 +84,8 @@ pub struct Recurrence {
     pub recurrent_sums: Option<Region>,
     /// States, read and written.
     pub states: StateRegions,
+    /// Running states apart from `states`, read and written.
+    pub running: Option<StateRegions>,
     /// The layer's packed weights; direction `d` starts at `d * layout.len()`.
     pub weights: BufferId,
     /// Where each part of the packed weights lies.
@@ -86,6 +94,13 @@ pub struct Recurrence {
     pub mode: Mode,
     /// Whether a backward will want what is left in `gates`; without one they may hold anything.
     pub keeps_gates: bool,
+}
+
+impl Recurrence {
+    /// Where the recurrent dropout's mask is, if there is one.
+    pub(crate) fn mask(&self) -> Option<Region> {
+        self.running.unwrap_or(self.states).mask
+    }
 }
 
 impl From<Recurrence> for Operation {
@@ -121,6 +136,8 @@ pub struct RecurrentBackward {
     pub c_gradient: Option<Region>,
     /// Cells of several stages: `[2, directions, batch, hidden]` of scratch space in the same buffer.
     pub scratch: Option<Region>,
+    /// With running states and recurrent dropout: the mask, as the forward had it, in the same buffer.
+    pub mask: Option<Region>,
     /// `[directions, batch, layout.vectors_len()]`, added to; in the same buffer as `h_gradient`.
     pub vector_sums: Option<Region>,
 }

@@ -39,7 +39,8 @@ impl<T: Float> Layer<'_, T> {
             .collect();
         let mut v = Vec::new();
         if spec.reset == GruReset::Before {
-            v.extend((0..hidden).map(|unit| gru_reset(spec, activations, pre[unit][0], u[unit])));
+            let reset = |unit: usize| gru_reset(spec, activations, pre[unit][0], u[unit]);
+            v.extend((0..hidden).map(|unit| reset(unit).stored()));
             let product = multiply(self.candidate_weights(), &v);
             for (pre, product) in pre.iter_mut().zip(product) {
                 super::store(pre);

@@ -24,11 +24,6 @@ pub(super) struct LstmStep<T> {
     pre: [Vec<T>; 4],
     /// With per-gate normalisation: of each slot.
     gate_norms: [Option<Normalised<T>>; 4],
-    c2: Vec<T>,
-    /// With whole-row normalisation: of `c2`.
-    cell_norm: Option<Normalised<T>>,
-    /// What enters the output activation.
-    hidden_input: Vec<T>,
     /// The output, before a projection.
     m: Vec<T>,
     /// With a projection: its result before the clip.
@@ -43,23 +38,21 @@ impl<T: Float> Layer<'_, T> {
         let (i, norm_i) = gate(INPUT, &before.c);
         let (f, norm_f) = gate(FORGET, &before.c);
         let (g, norm_g) = gate(CANDIDATE, &before.c);
-        let c2: Vec<T> = (0..hidden)
-            .map(|unit| {
-                let pre = [i[unit], f[unit], g[unit]];
-                lstm_cell(spec, activations, pre, before.c[unit])
-            })
-            .collect();
+        let c2 = self.lstm_cells([&i, &f, &g], before);
         let seen = match spec.peephole {
             Some(Peephole::Old) => &before.c,
             _ => &c2,
         };
         let (o, norm_o) = gate(OUTPUT, seen);
-        let (hidden_input, cell_norm) = self.normalise_cell(&c2);
-        let m: Vec<T> = (0..hidden)
+        let (hidden_input, _) = self.normalise_cell(&c2);
+        let mut m: Vec<T> = (0..hidden)
             .map(|unit| lstm_output(spec, activations, o[unit], hidden_input[unit]))
             .collect();
+        if spec.projection.is_some() {
+            super::store(&mut m);
+        }
         let (projected, h) = self.project(&m);
-        let new = Values { h, c: c2.clone() };
+        let new = Values { h, c: c2 };
         // Normalised arguments are not kept, but made of what is.
         let kept = |mut pre: Vec<T>| {
             if spec.layer_norm.is_none() {
@@ -70,13 +63,19 @@ impl<T: Float> Layer<'_, T> {
         let step = LstmStep {
             pre: [i, f, g, o].map(kept),
             gate_norms: [norm_i, norm_f, norm_g, norm_o],
-            c2,
-            cell_norm,
-            hidden_input,
             m,
             projected,
         };
         (step, new)
+    }
+
+    /// The new cell states from what enters the activations of `i f g`.
+    fn lstm_cells(&self, [i, f, g]: [&[T]; 3], before: &Values<T>) -> Vec<T> {
+        let unit = |unit: usize| {
+            let pre = [i[unit], f[unit], g[unit]];
+            lstm_cell(self.spec(), self.activations(), pre, before.c[unit])
+        };
+        (0..before.c.len()).map(unit).collect()
     }
 
     /// What enters a slot's activation: the two sides, its peephole on the cell state `seen`, and with per-gate
@@ -165,11 +164,16 @@ impl<T: Float> Layer<'_, T> {
         let (spec, activations) = (self.spec(), self.activations());
         let hidden = self.config.hidden_size();
         let d_m = self.project_backward(step, d_new.h, d_parameters);
+        let c2 = self.lstm_cells(
+            [INPUT, FORGET, CANDIDATE].map(|slot| &step.pre[slot][..]),
+            before,
+        );
+        let (hidden_input, cell_norm) = self.normalise_cell(&c2);
         let mut d_pre: [Vec<T>; 4] = std::array::from_fn(|_| vec![T::zero(); hidden]);
         let mut d_hidden_input = vec![T::zero(); hidden];
         for unit in 0..hidden {
             let output = |[o, c]: [_; 2]| [lstm_output(spec, activations, o, c)];
-            let inputs = [step.pre[OUTPUT][unit], step.hidden_input[unit]];
+            let inputs = [step.pre[OUTPUT][unit], hidden_input[unit]];
             let (_, [o, c]) = pullback(output, inputs, [d_m[unit]]);
             d_pre[OUTPUT][unit] = o;
             d_hidden_input[unit] = c;
@@ -177,13 +181,13 @@ impl<T: Float> Layer<'_, T> {
         let mut d_c2 = d_new.c;
         add(
             &mut d_c2,
-            &self.normalise_cell_backward(step, d_hidden_input, d_parameters),
+            &self.normalise_cell_backward(cell_norm, d_hidden_input, d_parameters),
         );
 
         let mut d_c = vec![T::zero(); hidden];
         let (seen, d_seen) = match spec.peephole {
             Some(Peephole::Old) => (&before.c, &mut d_c),
-            _ => (&step.c2, &mut d_c2),
+            _ => (&c2, &mut d_c2),
         };
         self.gate_backward(
             (step, OUTPUT),
@@ -245,12 +249,12 @@ impl<T: Float> Layer<'_, T> {
     /// The gradient of `c2` from that of what enters the output activation.
     fn normalise_cell_backward(
         &self,
-        step: &LstmStep<T>,
+        norm: Option<Normalised<T>>,
         d: Vec<T>,
         d_parameters: &mut [T],
     ) -> Vec<T> {
         use ParameterKind as Kind;
-        let Some(norm) = &step.cell_norm else {
+        let Some(norm) = norm else {
             return d;
         };
         add(&mut d_parameters[self.place(Kind::NormCellBias)], &d);

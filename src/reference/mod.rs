@@ -136,7 +136,9 @@ pub fn forward<T: Float>(
         let (output, tape) = run.layer_forward(layer, rows, &mut state);
         layers.push(tape);
         rows = output;
-        if layer + 1 < config.layer_count() {
+        // Side by side the states are stored already.
+        let sums = config.direction() == Direction::BidirectionalSum || config.is_residual(layer);
+        if layer + 1 < config.layer_count() && sums {
             store(&mut rows);
         }
     }
@@ -203,7 +205,8 @@ impl<T: Float> Run<T> {
                 for position in self.positions(direction, sequence) {
                     let x = self.row(position.token, config.layer_input_size(layer));
                     let (step, next) = network.step(&input[x], values, mask.as_deref(), position);
-                    add(&mut output[self.output_row(&step, direction)], &next.h);
+                    let row = self.output_row(&step, direction);
+                    add(&mut output[row], &stored(&next.h));
                     steps.push(step);
                     values = next;
                 }
@@ -401,6 +404,10 @@ fn store<T: Float>(values: &mut [T]) {
     for value in values {
         *value = value.stored();
     }
+}
+
+fn stored<T: Float>(values: &[T]) -> Vec<T> {
+    values.iter().map(|value| value.stored()).collect()
 }
 
 /// `values *= factors`

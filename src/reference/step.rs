@@ -42,12 +42,22 @@ pub(super) struct Position {
 }
 
 /// The state of one sequence, or its gradient.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Values<T> {
     /// `[state size]`
     pub(super) h: Vec<T>,
     /// `[hidden]`; empty for cells without one.
     pub(super) c: Vec<T>,
+}
+
+impl<T: Float> Values<T> {
+    /// The same as it comes back from storage.
+    fn stored(&self) -> Self {
+        Self {
+            h: super::stored(&self.h),
+            c: super::stored(&self.c),
+        }
+    }
 }
 
 /// What enters a cell, `[gates * hidden]` each, in PyTorch's order of gates; or its gradient.
@@ -65,6 +75,13 @@ pub(super) struct Step<T> {
     /// The state that enters the recurrent products.
     u: Vec<T>,
     /// With whole-row normalisation: of the input's and of the recurrent products.
+    norms: Option<[Normalised<T>; 2]>,
+    cell: CellStep<T>,
+}
+
+/// The part of a [`Step`] between the state before it and the one after it.
+#[derive(Debug)]
+struct Inside<T> {
     norms: Option<[Normalised<T>; 2]>,
     cell: CellStep<T>,
 }
@@ -119,30 +136,46 @@ impl<'a, T: Float> Layer<'a, T> {
         if let Some(mask) = mask {
             super::scale(&mut u, mask);
         }
-        let (sides, norms) = self.sides(x, &u);
+        let (inside, new) = self.inside(x, &before, &u);
+        let after = self.zoneout(&before, &new, position);
+        // The backward starts from the states as they were stored; gates that it computes anew, it computes from those.
+        let kept = before.stored();
+        let kept_u = match mask {
+            Some(_) => super::stored(&u),
+            None => kept.h.clone(),
+        };
+        let Inside { norms, cell } = match kept == before && kept_u == u {
+            true => inside,
+            false => self.inside(x, &kept, &kept_u).0,
+        };
+        let step = Step {
+            position,
+            before: kept,
+            u: kept_u,
+            norms,
+            cell,
+        };
+        (step, after)
+    }
+
+    /// From what enters a step to the state after it, without zoneout.
+    fn inside(&self, x: &[T], before: &Values<T>, u: &[T]) -> (Inside<T>, Values<T>) {
+        let (sides, norms) = self.sides(x, u);
         let (cell, new) = match self.spec().cell {
             Cell::Elman => {
                 let (cell, new) = self.elman(&sides);
                 (CellStep::Elman(cell), new)
             }
             Cell::Lstm => {
-                let (cell, new) = self.lstm(&sides, &before);
+                let (cell, new) = self.lstm(&sides, before);
                 (CellStep::Lstm(Box::new(cell)), new)
             }
             Cell::Gru => {
-                let (cell, new) = self.gru(&sides, &before, &u);
+                let (cell, new) = self.gru(&sides, before, u);
                 (CellStep::Gru(cell), new)
             }
         };
-        let after = self.zoneout(&before, &new, position);
-        let step = Step {
-            position,
-            before,
-            u,
-            norms,
-            cell,
-        };
-        (step, after)
+        (Inside { norms, cell }, new)
     }
 
     fn sides(&self, x: &[T], u: &[T]) -> (Sides<T>, Option<[Normalised<T>; 2]>) {

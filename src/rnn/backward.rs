@@ -127,6 +127,18 @@ impl Pass<'_> {
                 program.push(Section::Backward, rows);
             }
         }
+        if self
+            .network
+            .running
+            .is_some_and(|running| running.mask.is_some())
+        {
+            let sequences = network.packing.batch() * network.config.state_size();
+            for direction in 0..network.config.directions() {
+                let mask = self.carry_region(self.carry.mask + direction * sequences);
+                let dropout = network.recurrent_dropout((self.layer, direction), (None, mask));
+                program.push(Section::Backward, dropout);
+            }
+        }
         let zero = Fill {
             target: self.carry_region(self.carry.vectors),
             len: self.carry.len - self.carry.vectors,
@@ -243,6 +255,9 @@ impl Pass<'_> {
             h_gradient: self.carry_region(0),
             c_gradient: is_lstm.then(|| self.carry_region(self.carry.c)),
             scratch: Some(self.carry_region(self.carry.scratch)),
+            mask: (self.network.running)
+                .and_then(|running| running.mask)
+                .map(|_| self.carry_region(self.carry.mask)),
             vector_sums: (self.layer.layout.vectors_len() > 0)
                 .then(|| self.carry_region(self.carry.vectors)),
         }
@@ -515,12 +530,11 @@ impl Pass<'_> {
     ) -> (Region, Option<crate::ops::TableOffset>) {
         let network = self.network;
         let state = network.config.state_size();
-        let all = network.packing.batch() + network.packing.tokens();
         let states = self
             .layer
             .states
             .recurrent_input
-            .at(direction * all * state);
+            .at(direction * network.kept_rows() * state);
         match network.tables.previous {
             Some(table) => (states, Some(table.at(rows.start))),
             None => (states.at(rows.start * state), None),

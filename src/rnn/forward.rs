@@ -143,8 +143,9 @@ fn allocate_states(
         offset
     };
     let h = part(rows * state);
-    let masked = drops(options, config.dropout().recurrent)
-        .then(|| (part(rows * state), part(directions * batch * state)));
+    let masked = drops(options, config.dropout().recurrent);
+    let input = masked.then(|| part(rows * state));
+    let mask = (masked && !runs_apart(options)).then(|| part(directions * batch * state));
     let c = (spec.cell == Cell::Lstm).then(|| part(rows * hidden));
     let second = spec
         .has_second_product()
@@ -153,14 +154,51 @@ fn allocate_states(
         Some(_) => Role::Activation,
         None => Role::Workspace,
     };
-    let region = Region::from(program.buffer("states", len, role));
+    let region = Region::from(program.stored_buffer("states", len, role, options.storage));
     StateRegions {
         h: region.at(h),
-        recurrent_input: region.at(masked.map_or(h, |(input, _)| input)),
-        mask: masked.map(|(_, mask)| region.at(mask)),
+        recurrent_input: region.at(input.unwrap_or(h)),
+        mask: mask.map(|mask| region.at(mask)),
         c: c.map(|c| region.at(c)),
         second: second.map(|second| region.at(second)),
     }
+}
+
+/// The running states of the layer at work, where what is kept of them is in half precision.
+pub(super) fn allocate_running(
+    program: &mut Program,
+    config: &RnnConfig,
+    options: &NetworkOptions,
+    packing: &Packing,
+) -> Option<StateRegions> {
+    if !runs_apart(options) {
+        return None;
+    }
+    let sequences = config.directions() * packing.batch();
+    let (state, hidden) = (
+        sequences * config.state_size(),
+        sequences * config.hidden_size(),
+    );
+    let masked = drops(options, config.dropout().recurrent);
+    let is_lstm = config.spec().cell == Cell::Lstm;
+    // h, c, what enters the recurrent product, mask.
+    let c = 2 * state;
+    let input = c + if is_lstm { 2 * hidden } else { 0 };
+    let mask = input + if masked { 2 * state } else { 0 };
+    let len = mask + if masked { state } else { 0 };
+    let region = Region::from(program.buffer("running_states", len, Role::Workspace));
+    Some(StateRegions {
+        h: region,
+        recurrent_input: if masked { region.at(input) } else { region },
+        mask: masked.then(|| region.at(mask)),
+        c: is_lstm.then(|| region.at(c)),
+        second: None,
+    })
+}
+
+/// Whether the recurrence has running states apart from those that it keeps.
+fn runs_apart(options: &NetworkOptions) -> bool {
+    options.storage != Precision::F32
 }
 
 /// Whether dropout of this probability is on.
@@ -184,6 +222,7 @@ impl Network {
             for direction in 0..self.config.directions() {
                 self.push_initial_state(program, layer, direction);
             }
+            self.push_kept_initial_states(program, layer);
             for steps in &self.chunks {
                 for direction in 0..self.config.directions() {
                     self.push_input_projection(
@@ -223,8 +262,9 @@ impl Network {
             let first = self.reorder((source, states), self.tables.order, self.state_width(cell));
             Some((first, self.final_rows(layer, 0, (last, states, cell))))
         };
-        let (first_h, last_h) = edge(self.h0, self.h_n, layer.states.h, false)?;
-        let cells = match (self.c_n, layer.states.c) {
+        let running = self.running.unwrap_or(layer.states);
+        let (first_h, last_h) = edge(self.h0, self.h_n, running.h, false)?;
+        let cells = match (self.c_n, running.c) {
             (Some(c_n), Some(c)) => Some(edge(self.c0, c_n, c, true)?),
             _ => None,
         };
@@ -311,35 +351,32 @@ impl Network {
         }
     }
 
-    /// Initial states into the first rows of the state buffer.
+    /// Rows of a direction in the states that the recurrence reads.
+    fn running_rows(&self) -> usize {
+        match self.running {
+            Some(_) => 2 * self.packing.batch(),
+            None => self.kept_rows(),
+        }
+    }
+
+    /// Rows of a direction in the kept states.
+    pub(super) fn kept_rows(&self) -> usize {
+        self.packing.batch() + self.packing.tokens()
+    }
+
+    /// Initial states into the first rows of the states that the recurrence reads.
     fn push_initial_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
         let (state, hidden) = (self.config.state_size(), self.config.hidden_size());
-        let (batch, rows) = (
-            self.packing.batch(),
-            self.packing.batch() + self.packing.tokens(),
-        );
-        let regions = &layer.states;
+        let (batch, rows) = (self.packing.batch(), self.running_rows());
+        let regions = self.running.unwrap_or(layer.states);
         let h = regions.h.at(direction * rows * state);
         self.push_initial_rows(program, (self.h0, h), (layer, direction), false);
         if let Some(mask) = regions.mask {
             let input = regions.recurrent_input.at(direction * rows * state);
             self.push_initial_rows(program, (self.h0, input), (layer, direction), false);
             let mask = mask.at(direction * batch * state);
-            for (source, target) in [(None, mask), (Some(input), input)] {
-                let dropout = DropoutRows {
-                    source,
-                    target,
-                    rows: batch,
-                    width: state,
-                    sequences: self.tables.order,
-                    steps: None,
-                    probability: self.config.dropout().recurrent,
-                    site: RandomSite {
-                        layer: layer.index as u32,
-                        direction: direction as u32,
-                        purpose: RandomPurpose::Recurrent,
-                    },
-                };
+            for edges in [(None, mask), (Some(input), input)] {
+                let dropout = self.recurrent_dropout((layer, direction), edges);
                 program.push(Section::Forward, dropout);
             }
         }
@@ -347,6 +384,65 @@ impl Network {
             let c = c.at(direction * rows * hidden);
             self.push_initial_rows(program, (self.c0, c), (layer, direction), true);
         }
+    }
+
+    /// Recurrent dropout of a row of states for each sequence; without a source the mask itself.
+    pub(super) fn recurrent_dropout(
+        &self,
+        (layer, direction): (&Layer, usize),
+        (source, target): (Option<Region>, Region),
+    ) -> DropoutRows {
+        DropoutRows {
+            source,
+            target,
+            rows: self.packing.batch(),
+            width: self.config.state_size(),
+            sequences: self.tables.order,
+            steps: None,
+            probability: self.config.dropout().recurrent,
+            site: RandomSite {
+                layer: layer.index as u32,
+                direction: direction as u32,
+                purpose: RandomPurpose::Recurrent,
+            },
+        }
+    }
+
+    /// Where states run apart from what is kept of them: the initial ones as a backward will look for them.
+    fn push_kept_initial_states(&self, program: &mut Program, layer: &Layer) {
+        let (Some(running), Some(_)) = (self.running, self.options.gradients) else {
+            return;
+        };
+        let kept = &layer.states;
+        let mut jobs = Vec::new();
+        for (source, target, cell) in [
+            (Some(running.h), Some(kept.h), false),
+            (
+                running.mask.map(|_| running.recurrent_input),
+                Some(kept.recurrent_input),
+                false,
+            ),
+            (running.c, kept.c, true),
+        ] {
+            let (Some(source), Some(target)) = (source, target) else {
+                continue;
+            };
+            let width = self.state_width(cell);
+            jobs.extend((0..self.config.directions()).map(|direction| CopyJob {
+                source: source.offset + direction * self.running_rows() * width,
+                target: target.offset + direction * self.kept_rows() * width,
+                size: [self.packing.batch(), width],
+                source_strides: [width, 1],
+                target_strides: [width, 1],
+            }));
+        }
+        let copies = StridedCopies {
+            source: running.h.buffer,
+            target: kept.h.buffer,
+            jobs,
+            accumulate: false,
+        };
+        program.push(Section::Forward, copies);
     }
 
     fn push_initial_rows(
@@ -448,6 +544,7 @@ impl Network {
             first_row,
             recurrent_sums: layer.recurrent_sums.map(Region::from),
             states: layer.states,
+            running: self.running,
             weights: layer.packed,
             layout: layer.layout,
             mode: self.options.mode,
@@ -472,11 +569,10 @@ impl Network {
 
     /// For each direction the first row after the initial states of `[directions, batch + tokens, state]`.
     fn direction_rows(&self, h: Region) -> ([Option<Region>; 2], [bool; 2]) {
-        let (batch, tokens) = (self.packing.batch(), self.packing.tokens());
-        let state = self.config.state_size();
+        let (batch, state) = (self.packing.batch(), self.config.state_size());
         let rows = |direction: usize| {
             (direction < self.config.directions())
-                .then(|| h.at((direction * (batch + tokens) + batch) * state))
+                .then(|| h.at((direction * self.kept_rows() + batch) * state))
         };
         let direction = self.config.direction();
         (
@@ -486,8 +582,9 @@ impl Network {
     }
 
     fn push_final_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
-        let cells = self.c_n.zip(layer.states.c).map(|(c_n, c)| (c_n, c, true));
-        for (buffer, states, cell) in [Some((self.h_n, layer.states.h, false)), cells]
+        let states = self.running.unwrap_or(layer.states);
+        let cells = self.c_n.zip(states.c).map(|(c_n, c)| (c_n, c, true));
+        for (buffer, states, cell) in [Some((self.h_n, states.h, false)), cells]
             .into_iter()
             .flatten()
         {
@@ -503,10 +600,9 @@ impl Network {
         direction: usize,
         (buffer, states, cell): (BufferId, Region, bool),
     ) -> GatherRows {
-        let rows = self.packing.batch() + self.packing.tokens();
         let width = self.state_width(cell);
         GatherRows {
-            source: states.at(direction * rows * width),
+            source: states.at(direction * self.running_rows() * width),
             source_stride: width,
             target: self.state_region(buffer, layer.index, direction, cell),
             target_stride: width,

@@ -66,11 +66,13 @@ pub struct NetworkOptions {
     /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
     /// meet in a cache: see [`Device::near_bytes`].
     pub near_bytes: Option<usize>,
-    /// How packed weights, gates, and what passes from one layer to the next are stored.
+    /// How packed weights and all activations are stored: gates, the states of all steps, what passes from one layer to the
+    /// next.
     ///
-    /// [`Precision::F16`] halves these; a GPU with the feature `SHADER_F16` can. Sums, states, the parameters, their gradients,
-    /// and everything that the caller writes or reads are `f32` still: with saved gates an LSTM's layer keeps two thirds of its
-    /// bytes for a unit and step (four gates halved, `h` and `c` whole), a GRU's three fifths.
+    /// [`Precision::F16`] halves these; a GPU with the feature `SHADER_F16` can. Sums, the parameters, their gradients, and
+    /// everything that the caller writes or reads are `f32` still, and so are the states that the recurrence reads and the
+    /// final ones: two rows for each sequence, which all layers share. The states of all steps that are kept beside them are
+    /// rounded: the last layer's output is made of these, and the backward starts from them.
     ///
     /// The backward leaves the gates' gradients in the place of the gates. Where a loss is so small that these come below
     /// `6e-5` they lose bits, below `6e-8` they are 0: multiply the loss's gradient by a power of two, and divide the
@@ -162,6 +164,8 @@ pub struct Network {
     parameters: Region,
     tables: Tables,
     layers: Vec<Layer>,
+    /// Where states are kept in half precision: those that the recurrence of the layer at work reads.
+    running: Option<StateRegions>,
     chunks: Vec<Range<usize>>,
     /// Raw input products and deviations of a chunk, for the backward of whole-row normalisation.
     normalised: Option<BufferId>,
@@ -236,6 +240,7 @@ impl Network {
         let x = program.buffer("x", sizes.x, Role::Input);
         let layers = forward::allocate(program, config, options, &sizes, (packing, &chunks), x)?;
         let y = layers.last().map_or(x, |layer| layer.output);
+        let running = forward::allocate_running(program, config, options, packing);
         let mut network = Self {
             x,
             y,
@@ -250,6 +255,7 @@ impl Network {
             parameters,
             tables,
             layers,
+            running,
             chunks,
             normalised: None,
             deviation: None,
@@ -473,7 +479,10 @@ impl Tables {
             offsets: program.table(&words(packing.offsets())),
             order: program.table(&words(packing.order())),
             sorted_of: program.table(&packing.sorted_of()),
-            final_rows: program.table(&packing.final_rows()),
+            final_rows: program.table(&match options.storage {
+                Precision::F32 => packing.final_rows(),
+                Precision::F16 => packing.final_running_rows(),
+            }),
             previous: needs_previous.then(|| program.table(&packing.previous_rows())),
             reverse: reversed.then(|| program.table(&packing.reverse_rows())),
             sites: drops.then(|| {
@@ -489,6 +498,7 @@ impl Tables {
 struct CarryOffsets {
     c: usize,
     scratch: usize,
+    mask: usize,
     vectors: usize,
     len: usize,
 }
@@ -502,10 +512,16 @@ impl CarryOffsets {
             Cell::Lstm => sequences * config.hidden_size(),
             _ => 0,
         };
-        let vectors_at = scratch + 2 * sequences * config.hidden_size();
+        let mask = scratch + 2 * sequences * config.hidden_size();
+        let vectors_at = mask
+            + match network.running.and_then(|running| running.mask) {
+                Some(_) => sequences * config.state_size(),
+                None => 0,
+            };
         Self {
             c,
             scratch,
+            mask,
             vectors: vectors_at,
             len: vectors_at + sequences * vectors,
         }

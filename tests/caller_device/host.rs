@@ -4,6 +4,11 @@ use wgpu_rnn::wgpu;
 
 /// A device as a host program requests it: nothing is known of it here but that it is on Vulkan.
 pub(crate) fn device() -> (wgpu::Device, wgpu::Queue) {
+    device_with(wgpu_rnn::gpu::REQUIRED_FEATURES)
+}
+
+/// The same with these features.
+pub(crate) fn device_with(features: wgpu::Features) -> (wgpu::Device, wgpu::Queue) {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     descriptor.backends = wgpu::Backends::VULKAN;
     let instance = wgpu::Instance::new(descriptor);
@@ -13,7 +18,7 @@ pub(crate) fn device() -> (wgpu::Device, wgpu::Queue) {
         adapter.expect("these tests need a Vulkan adapter: install `mesa-vulkan-drivers`");
     let device = adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("host"),
-        required_features: wgpu_rnn::gpu::REQUIRED_FEATURES,
+        required_features: features,
         required_limits: wgpu_rnn::gpu::required_limits(),
         ..Default::default()
     });

@@ -3,5 +3,6 @@
 
 mod failure;
 mod host;
+mod limits;
 mod recorded;
 mod steady;

@@ -147,6 +147,7 @@ fn recurrence(builder: wgpu_rnn::RnnConfigBuilder) -> (Harness, Recurrence) {
             c: (spec.cell == Cell::Lstm).then_some(states.at(h)),
             second: spec.has_second_product().then_some(states.at(h + c)),
         },
+        running: None,
         weights,
         layout,
         mode: Mode::Evaluation,
@@ -200,6 +201,10 @@ fn recurrences_that_do_not_fit_are_refused() {
         let mut unmasked = right.clone();
         unmasked.states.mask = Some(right.states.h);
         assert!(harness.load(unmasked, 1).is_err());
+        let mut running = right.clone();
+        running.running = Some(right.states);
+        let error = harness.load(running, 1).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("running states"), "{error}");
         // The sweep needs gradients that fit, too.
         let short = RecurrentBackward {
             forward: right.clone(),
@@ -208,6 +213,7 @@ fn recurrences_that_do_not_fit_are_refused() {
             h_gradient: right.weights.into(),
             c_gradient: None,
             scratch: None,
+            mask: None,
             vector_sums: None,
         };
         assert!(harness.load(short, 1).is_err());

@@ -125,6 +125,15 @@ fn gather_rows() {
 
 const LENGTHS: [usize; 6] = [5, 1, 0, 9, 9, 300];
 
+/// Which directions run backwards, units of a direction, and offsets: odd ones, and multiples of 4, which kernels take by fours.
+fn arrangements() -> impl Iterator<Item = ([bool; 2], usize, [usize; 3])> {
+    let reversed = [[false, true], [true, false]].into_iter();
+    reversed.flat_map(|reverse| {
+        let sizes = [(7, [3, 2, 1]), (8, [4, 12, 8]), (8, [4, 8, 2])];
+        sizes.map(|(width, at)| (reverse, width, at))
+    })
+}
+
 #[test]
 fn merge_directions() {
     let packing = Packing::new(&LENGTHS).unwrap();
@@ -137,19 +146,19 @@ fn merge_directions() {
         (2, true, true),
         (2, true, false),
     ] {
-        for reverse in [[false, true], [true, false]] {
-            let width = 7;
+        for (reverse, width, at) in arrangements() {
+            let [at, residual_at, output_at] = at;
             let mut case = Case::new();
             let table = case.program.table(&reverse_rows);
-            let states = case.buffer("states", random(2 * tokens * width + 3, 1));
+            let states = case.buffer("states", random(2 * tokens * width + at, 1));
             let output_width = if directions == 2 && !sum {
                 2 * width
             } else {
                 width
             };
-            let below = case.buffer("residual", random(tokens * output_width + 2, 2));
-            let output = case.buffer("output", random(tokens * output_width + 1, 3));
-            let first = Region::from(states).at(3);
+            let below = case.buffer("residual", random(tokens * output_width + residual_at, 2));
+            let output = case.buffer("output", random(tokens * output_width + output_at, 3));
+            let first = Region::from(states).at(at);
             let merge = MergeDirections {
                 states: [
                     Some(first),
@@ -157,8 +166,8 @@ fn merge_directions() {
                 ],
                 reverse,
                 table,
-                output: Region::from(output).at(1),
-                residual: residual.then_some(Region::from(below).at(2)),
+                output: Region::from(output).at(output_at),
+                residual: residual.then_some(Region::from(below).at(residual_at)),
                 tokens,
                 width,
                 sum,
@@ -172,7 +181,7 @@ fn merge_directions() {
                     false => token,
                 };
                 let state = |d: usize, unit: usize| {
-                    case.contents[0].1[3 + (d * tokens + row(d)) * width + unit]
+                    case.contents[0].1[at + (d * tokens + row(d)) * width + unit]
                 };
                 for column in 0..output_width {
                     let unit = column % width;
@@ -181,9 +190,9 @@ fn merge_directions() {
                         _ => state(column / width, unit),
                     };
                     if residual {
-                        value += case.contents[1].1[2 + token * output_width + column];
+                        value += case.contents[1].1[residual_at + token * output_width + column];
                     }
-                    expected[1 + token * output_width + column] = value;
+                    expected[output_at + token * output_width + column] = value;
                 }
             }
             exactly(&case, "merge_directions", output, &expected);
@@ -196,8 +205,8 @@ fn split_directions() {
     let packing = Packing::new(&LENGTHS).unwrap();
     let (tokens, reverse_rows) = (packing.tokens(), packing.reverse_rows());
     for (directions, sum) in [(1, false), (2, false), (2, true)] {
-        for reverse in [[false, true], [true, false]] {
-            let width = 5;
+        for (reverse, width, at) in arrangements() {
+            let [at, output_at, _] = at;
             let mut case = Case::new();
             let table = case.program.table(&reverse_rows);
             let output_width = if directions == 2 && !sum {
@@ -205,9 +214,9 @@ fn split_directions() {
             } else {
                 width
             };
-            let output = case.buffer("output", random(tokens * output_width + 4, 1));
-            let states = case.buffer("states", random(2 * tokens * width + 3, 2));
-            let first = Region::from(states).at(3);
+            let output = case.buffer("output", random(tokens * output_width + output_at, 1));
+            let states = case.buffer("states", random(2 * tokens * width + at, 2));
+            let first = Region::from(states).at(at);
             case.push(SplitDirections {
                 states: [
                     Some(first),
@@ -215,7 +224,7 @@ fn split_directions() {
                 ],
                 reverse,
                 table,
-                output: Region::from(output).at(4),
+                output: Region::from(output).at(output_at),
                 tokens,
                 width,
                 sum,
@@ -233,8 +242,8 @@ fn split_directions() {
                         } else {
                             unit
                         };
-                        expected[3 + (d * tokens + row) * width + unit] =
-                            case.contents[0].1[4 + token * output_width + column];
+                        expected[at + (d * tokens + row) * width + unit] =
+                            case.contents[0].1[output_at + token * output_width + column];
                     }
                 }
             }

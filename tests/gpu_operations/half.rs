@@ -199,17 +199,18 @@ fn copies_and_sums() {
             });
         });
     }
-    for factors in [false, true] {
+    for (factors, columns) in [(false, 21), (true, 21), (false, 24), (true, 24)] {
         agree("column_sums", sum_tolerance(50), |case| {
-            let (a, b, target) = (case.half(50 * 21), case.single(50 * 21), case.single(21));
+            let (a, b) = (case.half(50 * columns), case.single(50 * columns));
+            let target = case.single(columns);
             case.push(ColumnSums {
                 a: a.into(),
-                a_stride: 21,
+                a_stride: columns,
                 b: factors.then_some(b.into()),
-                b_stride: 21,
+                b_stride: columns,
                 target: target.into(),
                 rows: 50,
-                columns: 21,
+                columns,
                 accumulate: true,
             });
         });
@@ -254,11 +255,9 @@ fn norms() {
     });
 }
 
-#[test]
-fn merged_and_dropped_rows() {
-    let (tokens, width) = (33, 5);
+fn merged_rows(tokens: usize, width: usize) {
     agree("merge_directions", 4.0 * f64::from(f32::EPSILON), |case| {
-        let states = [case.single(tokens * width), case.single(tokens * width)];
+        let states = [case.half(tokens * width), case.half(tokens * width)];
         let (residual, output) = (case.half(tokens * 2 * width), case.half(tokens * 2 * width));
         let reverse: Vec<u32> = (0..tokens as u32).rev().collect();
         let table = case.program.table(&reverse);
@@ -273,6 +272,15 @@ fn merged_and_dropped_rows() {
             sum: false,
         });
     });
+}
+
+#[test]
+fn merged_and_dropped_rows() {
+    let tokens = 33;
+    for width in [5, 8] {
+        merged_rows(tokens, width);
+    }
+    let width = 5;
     for in_place in [true, false] {
         agree("dropout_rows", 4.0 * f64::from(f32::EPSILON), |case| {
             let (source, other) = (case.half(tokens * width), case.half(tokens * width));

@@ -9,16 +9,21 @@ const EPSILON: f64 = f32::EPSILON as f64;
 fn check_columns((rows, columns): (usize, usize), multiply: bool, accumulate: bool, exact: bool) {
     let random = if exact { whole } else { random };
     let mut case = Case::new();
-    let (a_stride, b_stride) = (columns + 1, columns + 2);
+    // Odd ones, or multiples of 4, which the kernel takes by fours.
+    let (beside, b_at, at) = match columns % 4 {
+        0 => (4, 8, 4),
+        _ => (1, 5, 6),
+    };
+    let (a_stride, b_stride) = (columns + beside, columns + 2 * beside);
     let a = case.buffer("a", random(rows * a_stride + 4, 1));
-    let b = case.buffer("b", random(rows * b_stride + 5, 2));
-    let target = case.buffer("target", random(columns + 6, 3));
+    let b = case.buffer("b", random(rows * b_stride + b_at, 2));
+    let target = case.buffer("target", random(columns + at, 3));
     case.push(ColumnSums {
         a: Region::from(a).at(4),
         a_stride,
-        b: multiply.then_some(Region::from(b).at(5)),
+        b: multiply.then_some(Region::from(b).at(b_at)),
         b_stride,
-        target: Region::from(target).at(6),
+        target: Region::from(target).at(at),
         rows,
         columns,
         accumulate,
@@ -27,7 +32,7 @@ fn check_columns((rows, columns): (usize, usize), multiply: bool, accumulate: bo
     let mut tolerance = vec![0.0; expected.len()];
     for column in 0..columns {
         let start = if accumulate {
-            expected[6 + column]
+            expected[at + column]
         } else {
             0.0
         };
@@ -35,14 +40,14 @@ fn check_columns((rows, columns): (usize, usize), multiply: bool, accumulate: bo
         for row in 0..rows {
             let mut term = f64::from(case.contents[0].1[4 + row * a_stride + column]);
             if multiply {
-                term *= f64::from(case.contents[1].1[5 + row * b_stride + column]);
+                term *= f64::from(case.contents[1].1[b_at + row * b_stride + column]);
             }
             sum += term;
             size += term.abs();
         }
-        expected[6 + column] = sum;
+        expected[at + column] = sum;
         // Any order of `rows` terms, each rounded once more if it is a product, and one accumulation.
-        tolerance[6 + column] = (rows + 2) as f64 * EPSILON * size;
+        tolerance[at + column] = (rows + 2) as f64 * EPSILON * size;
     }
     if exact {
         tolerance.fill(0.0);
@@ -53,7 +58,16 @@ fn check_columns((rows, columns): (usize, usize), multiply: bool, accumulate: bo
 
 #[test]
 fn column_sums() {
-    for shape in [(1, 1), (0, 3), (3, 17), (1_000, 33), (40, 1_100)] {
+    for shape in [
+        (1, 1),
+        (0, 3),
+        (3, 17),
+        (1_000, 33),
+        (1, 4),
+        (0, 8),
+        (63, 20),
+        (40, 1_100),
+    ] {
         for (multiply, accumulate) in [(false, false), (true, true), (true, false)] {
             check_columns(shape, multiply, accumulate, false);
         }
@@ -65,6 +79,7 @@ fn column_sums() {
 #[test]
 fn column_sums_of_many_rows() {
     check_columns((1_200_001, 2), false, true, true);
+    check_columns((1_200_001, 4), false, true, true);
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice};
 use wgpu_rnn::ops::{Program, Role, Section};
-use wgpu_rnn::rnn::{Network, NetworkOptions};
+use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions};
 use wgpu_rnn::wgpu::Backends;
 use wgpu_rnn::{Device, Packing, RnnConfig};
 
-use crate::common::gpu;
+use crate::common::{Oracle, Problem, gpu, solve_and_check};
 use crate::steps::every_step;
 
 #[test]
@@ -75,5 +75,24 @@ fn a_layer_is_one_dispatch_on_a_gpu() {
     ] {
         let config = builder.layers(3).build().unwrap();
         assert_eq!(forward_dispatches(&device, &config, &[1]), 3);
+    }
+}
+
+/// More terms than an invocation's loops may have on Mesa's software adapter, which would end them silently: the input's product
+/// is a matrix product of its own then, in parts.
+#[test]
+fn of_very_many_inputs() {
+    let config = RnnConfig::gru(70_000, 3).build().unwrap();
+    let mut problem = Problem::generate(config, &[1], 7);
+    // Sums of so many terms would saturate every gate.
+    let weights = problem.parameters.data_mut().iter_mut();
+    weights.for_each(|weight| *weight /= 100.0);
+    let oracle = Oracle::new(&problem);
+    for subgroups in [true, false] {
+        let options = GpuOptions::new().subgroups(subgroups);
+        let device = GpuDevice::request_blocking(&options.backends(Backends::VULKAN)).unwrap();
+        let device: Arc<dyn Device> = Arc::new(device);
+        let mode = GradientMode::Recompute;
+        solve_and_check("many inputs", &oracle, &device, mode).unwrap();
     }
 }

@@ -2,6 +2,7 @@
 //! there the rows are split and the splits' sums added up in a fixed order, as [`gemm`](super::gemm) does.
 
 use crate::error::Result;
+use crate::gpu::kernel::row_splits::RowSplits;
 use crate::gpu::kernel::{gemm, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
@@ -9,13 +10,13 @@ use crate::ops::{EmbeddingRowsBackward, Matrix};
 
 /// Elements of the table that a workgroup owns.
 const ELEMENTS: usize = 16;
-/// Rows of a split at most: 16 invocations walk them, and Mesa's software adapter silently ends an invocation's loops
-/// after 65,535 iterations in total.
-const MOST_ROWS: usize = 16 * 32_768;
-/// Rows of a split at least, as long as there are more.
-const FEWEST_ROWS: usize = 512;
-/// Workgroups that fill a GPU some times over.
-const GROUPS: usize = 512;
+/// 16 invocations walk the rows of a split, and Mesa's software adapter silently ends an invocation's loops after 65,535
+/// iterations in total.
+const SPLITS: RowSplits = RowSplits {
+    groups: 512,
+    fewest: 512,
+    most: 16 * 32_768,
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -49,15 +50,6 @@ pub(crate) fn shader() -> Shader {
     )
 }
 
-/// How many splits, and the rows of each, for a table of `tiles` workgroups: whatever the adapter, so that the order of the
-/// sums is the same on all.
-fn splits(rows: usize, tiles: usize) -> [usize; 2] {
-    let most = rows.div_ceil(FEWEST_ROWS).max(1);
-    let wanted = (GROUPS / tiles).clamp(1, most);
-    let split_rows = rows.div_ceil(wanted).clamp(1, MOST_ROWS);
-    [rows.div_ceil(split_rows).max(1), split_rows]
-}
-
 pub(crate) fn record(op: &EmbeddingRowsBackward, recorder: &mut Recorder<'_>) -> Result<()> {
     op.validate()?;
     let gradient = op.gradient;
@@ -68,7 +60,7 @@ pub(crate) fn record(op: &EmbeddingRowsBackward, recorder: &mut Recorder<'_>) ->
     let elements = recorder.count("embedding table", &[op.entries, width])?;
     recorder.check("gradient of an embedding table", op.target, elements)?;
     let tiles = elements.div_ceil(ELEMENTS);
-    let [splits, split_rows] = splits(op.rows, tiles);
+    let [splits, split_rows] = SPLITS.of(op.rows, tiles);
     let groups = recorder.count("workgroups of an embedding table", &[tiles, splits])?;
     let is_split = splits > 1;
     if is_split {
@@ -119,23 +111,4 @@ pub(crate) fn record(op: &EmbeddingRowsBackward, recorder: &mut Recorder<'_>) ->
         sums.record(recorder)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MOST_ROWS, splits};
-
-    #[test]
-    fn splits_cover_all_rows() {
-        for rows in [0, 1, 511, 513, 100_000, MOST_ROWS + 1, 40 * MOST_ROWS] {
-            for tiles in [1, 12, 511, 513, 1_000_000] {
-                let [count, each] = splits(rows, tiles);
-                assert!(count * each >= rows && each <= MOST_ROWS);
-                assert!(count == 1 || (count - 1) * each < rows);
-                assert!(count == 1 || count * tiles <= 512 || each == MOST_ROWS);
-            }
-        }
-        assert_eq!(splits(5_000, 12), [10, 500]);
-        assert_eq!(splits(5_000, 1_000), [1, 5_000]);
-    }
 }

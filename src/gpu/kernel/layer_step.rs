@@ -18,7 +18,7 @@ const WORKGROUP: usize = 64;
 const HIDDEN: Kernel = Kernel {
     name: "layer_step",
     main: include_str!("../../../shaders/layer_step.wgsl"),
-    rows: include_str!("../../../shaders/lib/rows_edge.wgsl"),
+    rows: &[include_str!("../../../shaders/lib/rows_edge.wgsl")],
     second: "",
     input: true,
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
@@ -55,11 +55,7 @@ fn kernel(op: &Recurrence) -> Option<&'static Kernel> {
 }
 
 pub(crate) fn record(op: &LayerStep, recorder: &mut Recorder<'_>) -> Result<()> {
-    let storage = recorder.limits().max_storage_buffers_per_shader_stage as usize;
-    let kernel = kernel(&op.recurrence)
-        .filter(|kernel| kernel.bindings.len() <= storage)
-        .filter(|_| op.recurrence.batch <= MOST_SEQUENCES && !has_conflict(op, recorder));
-    let Some(kernel) = kernel else {
+    let Some((kernel, form)) = chosen(op, recorder) else {
         let parts = op.parts();
         return parts
             .iter()
@@ -67,7 +63,6 @@ pub(crate) fn record(op: &LayerStep, recorder: &mut Recorder<'_>) -> Result<()> 
     };
     check(op, recorder)?;
     let recurrence = &op.recurrence;
-    let form = Form::new(recurrent::choose(kernel.name, recurrence, recorder));
     let cores = recorder.software_threads().unwrap_or(1);
     let workgroup = (recurrence.hidden.div_ceil(cores).next_power_of_two())
         .clamp(form.least_workgroup(), WORKGROUP);
@@ -95,6 +90,20 @@ pub(crate) fn record(op: &LayerStep, recorder: &mut Recorder<'_>) -> Result<()> 
         workgroups: [blocks as u32, tiles as u32, 1],
         cost: (recurrence.batch * terms * op.projection.n) as u64,
     })
+}
+
+/// The kernel and its form, if one dispatch can do it and gains from it.
+fn chosen(op: &LayerStep, recorder: &Recorder<'_>) -> Option<(&'static Kernel, Form)> {
+    let recurrence = &op.recurrence;
+    let kernel = kernel(recurrence)?;
+    if recurrence.batch > MOST_SEQUENCES || has_conflict(op, recorder) {
+        return None;
+    }
+    let form = Form::new(recurrent::choose(kernel.name, recurrence, recorder));
+    let storage = recorder.limits().max_storage_buffers_per_shader_stage as usize;
+    let fits = kernel.storage_buffers(form) <= storage
+        && recurrent::fits_one_dispatch(recurrence, op.projection.k, form);
+    fits.then_some((kernel, form))
 }
 
 /// Whether a buffer that one dispatch would write is another one of its buffers, as when a stream's state is carried in place.

@@ -1,7 +1,7 @@
-//! [`MergeDirections`] on the GPU: one invocation an element of the output.
+//! [`MergeDirections`] on the GPU: one invocation a number of the output, or four.
 
 use crate::error::Result;
-use crate::gpu::element::Element;
+use crate::gpu::element::{Element, Pack};
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
@@ -21,11 +21,12 @@ struct Params {
     directions: u32,
 }
 
-pub(crate) fn shader([residual, output]: [Precision; 2]) -> Shader {
+pub(crate) fn shader(pack: Pack, [first, second, residual, output]: [Precision; 4]) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
-        "merge_directions",
+        pack.label("merge_directions"),
         &[
+            pack.module(),
             lib::INDEX,
             include_str!("../../../shaders/merge_directions.wgsl"),
         ],
@@ -33,8 +34,10 @@ pub(crate) fn shader([residual, output]: [Precision; 2]) -> Shader {
         size_of::<Params>(),
     )
     .storing(&[
-        Element::scalar("Residual", 2, residual),
-        Element::scalar("Output", 4, output),
+        Element::packed("First", 0, first, pack),
+        Element::packed("Second", 1, second, pack),
+        Element::packed("Residual", 2, residual, pack),
+        Element::packed("Output", 4, output, pack),
     ])
     .with_overrides(&[("HAS_RESIDUAL", 1.0)])
 }
@@ -57,34 +60,41 @@ pub(crate) fn record(op: &MergeDirections, recorder: &mut Recorder<'_>) -> Resul
         }
     }
     // What is absent still needs a binding.
-    let bind = |region: Option<crate::ops::Region>| {
-        region.map_or(Binding::Table, |region| Binding::Read(region.buffer))
-    };
-    let offset =
-        |region: Option<crate::ops::Region>| region.map_or(0, |region| region.offset) as u32;
+    let some = op.states[0].or(op.states[1]).unwrap_or(op.output);
+    let read = [op.states[0], op.states[1], op.residual].map(|region| region.unwrap_or(some));
+    let [first, second, residual] = read;
+    let pack = Pack::of(&[
+        first.offset,
+        second.offset,
+        residual.offset,
+        op.output.offset,
+        op.width,
+    ]);
+    let packs = |numbers: usize| (numbers / pack.width()) as u32;
+    let stored = [first, second, residual, op.output].map(|region| recorder.stored(region));
     recorder.dispatch(&Dispatch {
-        shader: &shader([recorder.stored(op.residual), recorder.stored(op.output)]),
+        shader: &shader(pack, stored),
         overrides: &[("HAS_RESIDUAL", f64::from(u8::from(op.residual.is_some())))],
         uniform: bytemuck::bytes_of(&Params {
-            first_offset: offset(op.states[0]),
-            second_offset: offset(op.states[1]),
-            output_offset: op.output.offset as u32,
-            residual_offset: offset(op.residual),
+            first_offset: packs(first.offset),
+            second_offset: packs(second.offset),
+            output_offset: packs(op.output.offset),
+            residual_offset: packs(residual.offset),
             table_offset: op.table.0 as u32,
-            width: op.width as u32,
-            output_width: width as u32,
-            elements: elements as u32,
+            width: packs(op.width),
+            output_width: packs(width),
+            elements: packs(elements),
             directions,
         }),
         step: None,
         bindings: &[
-            bind(op.states[0]),
-            bind(op.states[1]),
-            bind(op.residual),
+            Binding::Read(first.buffer),
+            Binding::Read(second.buffer),
+            Binding::Read(residual.buffer),
             Binding::Table,
             Binding::ReadWrite(op.output.buffer),
         ],
-        workgroups: recorder.linear(elements, LINEAR)?,
+        workgroups: recorder.linear(elements / pack.width(), LINEAR)?,
         cost: elements as u64,
     })
 }

@@ -22,6 +22,7 @@ mod pool_rows_backward;
 mod recurrent;
 mod recurrent_backward;
 mod recurrent_forward;
+mod row_splits;
 mod softmax_cross_entropy;
 mod split_directions;
 mod strided_copies;
@@ -32,6 +33,7 @@ pub(crate) use recurrent::{TILES, cell_name, table as table_choice};
 use super::recorder::Recorder;
 use super::shader::Shader;
 use crate::error::Result;
+use crate::gpu::element::Pack;
 use crate::ops::{Operation, Precision};
 
 /// Invocations of a workgroup in kernels of one invocation an element: `@workgroup_size` in their shaders.
@@ -105,18 +107,20 @@ pub(crate) fn shaders() -> Vec<Shader> {
         softmax_cross_entropy::shader(),
         optimizer_control::shader(),
         optimizer_step::shader(),
-        split_directions::shader(),
         sum_partials::shader(),
     ];
     for stored in [Precision::F32, Precision::F16] {
         shaders.extend([
-            column_sums::shader([stored; 2]),
             layer_norm_rows::shader([stored; 3]),
             layer_norm_rows_backward::shader([stored; 2]),
-            merge_directions::shader([stored; 2]),
             strided_copies::shader([Precision::F32, stored]),
         ]);
+        for pack in Pack::ALL {
+            shaders.push(column_sums::shader(pack, [stored; 2]));
+            shaders.push(merge_directions::shader(pack, [stored; 4]));
+        }
     }
+    shaders.extend(Pack::ALL.map(split_directions::shader));
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
     shaders.extend(layer_step::shaders());

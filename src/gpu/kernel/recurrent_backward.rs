@@ -19,8 +19,21 @@ const KERNEL: Kernel = Kernel {
     term: |op| op.layout.slots,
 };
 
+/// With running states beside the kept ones.
+const RUNNING: Kernel = Kernel {
+    rows: recurrent::KEPT_ROWS_OF_RUNNING,
+    ..KERNEL
+};
+
+fn kernel(op: &Recurrence) -> &'static Kernel {
+    match op.running {
+        None => &KERNEL,
+        Some(_) => &RUNNING,
+    }
+}
+
 pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(&KERNEL)
+    recurrent::sample_shaders(kernel)
 }
 
 pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -35,7 +48,8 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
         true => forward.hidden.max(forward.state),
         false => threads,
     };
-    let schedule = Schedule::new((forward, &KERNEL), choice, widest, recorder)?.rebuilt(op.rebuilt);
+    let schedule =
+        Schedule::new((forward, kernel(forward)), choice, widest, recorder)?.rebuilt(op.rebuilt);
     let mut bindings = recurrent::bindings(forward, form);
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
     bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
@@ -95,6 +109,9 @@ fn params(op: &RecurrentBackward) -> Params {
     params.scratch = place(op.scratch);
     params.scratch_second = params.scratch + (sequences * forward.hidden) as u32;
     params.vector_sums = place(op.vector_sums);
+    if forward.running.is_some() {
+        params.mask = place(op.mask);
+    }
     params.d_output = op.output_gradient.offset as u32;
     params
 }
@@ -103,6 +120,13 @@ fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
     let forward = &op.forward;
     let sequences = forward.directions * forward.batch;
     let rows = forward.directions * forward.tokens;
+    if let Some(running) = &forward.running
+        && running.mask.is_some() != op.mask.is_some()
+    {
+        return Err(Error::State(
+            "the backward of a recurrence with running states needs its recurrent dropout's mask",
+        ));
+    }
     recorder.check("output gradient", op.output_gradient, rows * forward.state)?;
     recorder.check("state gradient", op.h_gradient, sequences * forward.state)?;
     for (what, region, len) in [
@@ -112,6 +136,7 @@ fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
             sequences * forward.hidden,
         ),
         ("scratch", op.scratch, 2 * sequences * forward.hidden),
+        ("mask", op.mask, sequences * forward.state),
         (
             "vector sums",
             op.vector_sums,

@@ -2,7 +2,7 @@
 
 use super::recurrent::{self, Form, Kernel, Params, Phase, Schedule};
 use crate::error::Result;
-use crate::gpu::recorder::Recorder;
+use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
 use crate::ops::Recurrence;
@@ -17,15 +17,30 @@ const KERNEL: Kernel = Kernel {
     term: |_| 1,
 };
 
+/// With running states beside the kept ones.
+const RUNNING: Kernel = Kernel {
+    rows: recurrent::RUNNING_ROWS,
+    bindings: &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+    ..KERNEL
+};
+
+fn kernel(op: &Recurrence) -> &'static Kernel {
+    match op.running {
+        None => &KERNEL,
+        Some(_) => &RUNNING,
+    }
+}
+
 pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(&KERNEL)
+    recurrent::sample_shaders(kernel)
 }
 
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {
     recurrent::check(op, recorder)?;
     let choice = recurrent::choose(KERNEL.name, op, recorder);
-    let schedule = Schedule::new((op, &KERNEL), choice, op.hidden.max(op.state), recorder)?;
-    let bindings = recurrent::bindings(op, Form::new(choice));
+    let schedule = Schedule::new((op, kernel(op)), choice, op.hidden.max(op.state), recorder)?;
+    let mut bindings = recurrent::bindings(op, Form::new(choice));
+    bindings.extend((op.running).map(|running| Binding::ReadWrite(running.h.buffer)));
     let params = Params::new(op);
     let phases = phases(op);
     for group in schedule.groups() {

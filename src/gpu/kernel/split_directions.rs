@@ -1,6 +1,7 @@
-//! [`SplitDirections`] on the GPU: a dispatch for each direction, one invocation an element of its states.
+//! [`SplitDirections`] on the GPU: a dispatch for each direction, one invocation a number of its states, or four.
 
 use crate::error::Result;
+use crate::gpu::element::Pack;
 use crate::gpu::kernel::{LINEAR, lib};
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::{Access, Shader};
@@ -19,11 +20,12 @@ struct Params {
     reverse: u32,
 }
 
-pub(crate) fn shader() -> Shader {
+pub(crate) fn shader(pack: Pack) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
-        "split_directions",
+        pack.label("split_directions"),
         &[
+            pack.module(),
             lib::INDEX,
             include_str!("../../../shaders/split_directions.wgsl"),
         ],
@@ -38,24 +40,25 @@ pub(crate) fn record(op: &SplitDirections, recorder: &mut Recorder<'_>) -> Resul
     let elements = recorder.count("states of a direction", &[op.tokens, op.width])?;
     let outputs = recorder.count("output", &[op.tokens, output_width])?;
     recorder.check("output", op.output, outputs)?;
-    let shader = shader();
     for (direction, states) in op.states.into_iter().enumerate() {
         let Some(states) = states else { continue };
         recorder.check("states", states, elements)?;
         if op.reverse[direction] {
             recorder.check_table("reverse rows", op.table, op.tokens, op.tokens)?;
         }
+        let pack = Pack::of(&[states.offset, op.output.offset, op.width]);
+        let packs = |numbers: usize| (numbers / pack.width()) as u32;
         recorder.dispatch(&Dispatch {
-            shader: &shader,
+            shader: &shader(pack),
             overrides: &[],
             uniform: bytemuck::bytes_of(&Params {
-                states_offset: states.offset as u32,
-                output_offset: op.output.offset as u32,
+                states_offset: packs(states.offset),
+                output_offset: packs(op.output.offset),
                 table_offset: op.table.0 as u32,
-                width: op.width as u32,
-                output_width: output_width as u32,
-                column: if beside { direction * op.width } else { 0 } as u32,
-                elements: elements as u32,
+                width: packs(op.width),
+                output_width: packs(output_width),
+                column: packs(if beside { direction * op.width } else { 0 }),
+                elements: packs(elements),
                 reverse: op.reverse[direction].into(),
             }),
             step: None,
@@ -64,7 +67,7 @@ pub(crate) fn record(op: &SplitDirections, recorder: &mut Recorder<'_>) -> Resul
                 Binding::Table,
                 Binding::ReadWrite(states.buffer),
             ],
-            workgroups: recorder.linear(elements, LINEAR)?,
+            workgroups: recorder.linear(elements / pack.width(), LINEAR)?,
             cost: elements as u64,
         })?;
     }

@@ -17,10 +17,11 @@ pub(super) use form::Form;
 pub(crate) use form::TILES;
 pub(super) use params::Params;
 pub(super) use samples::{sample_shaders, sample_steps};
-pub(super) use schedule::{Phase, Schedule};
+pub(super) use schedule::{Phase, Schedule, fits_one_dispatch};
 pub(crate) use shader::cell_name;
 pub(super) use shader::{
-    KEPT_ROWS, Kernel, bindings, shader, variant, weight_bindings, weight_elements,
+    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, RUNNING_ROWS, bindings, shader, variant,
+    weight_bindings, weight_elements,
 };
 
 /// Checks that every buffer holds what the operation will touch.
@@ -75,6 +76,7 @@ pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
             recorder.check(what, region, len)?;
         }
     }
+    check_running(op, recorder)?;
     recorder.check_table(
         "steps",
         op.offsets_table,
@@ -82,4 +84,31 @@ pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
         op.tokens + 1,
     )?;
     recorder.check_table("sequences", op.order_table, op.batch, op.batch.max(1))
+}
+
+/// The same of the running states, which one binding has to reach.
+fn check_running(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
+    let Some(running) = &op.running else {
+        return Ok(());
+    };
+    let sequences = op.directions * op.batch;
+    let input = Some(running.recurrent_input);
+    for (what, region, len) in [
+        (
+            "running hidden states",
+            Some(running.h),
+            2 * sequences * op.state,
+        ),
+        ("running inputs", input, 2 * sequences * op.state),
+        ("running mask", running.mask, sequences * op.state),
+        ("running cell states", running.c, 2 * sequences * op.hidden),
+    ] {
+        let Some(region) = region else { continue };
+        if region.buffer != running.h.buffer {
+            let expected = "the buffer of the running hidden states";
+            return Err(Error::shape(what, expected, "another buffer"));
+        }
+        recorder.check(what, region, len)?;
+    }
+    Ok(())
 }

@@ -32,9 +32,12 @@ pub(in crate::gpu::kernel) struct Params {
     vectors_len: u32,
     h: u32,
     recurrent_input: u32,
-    mask: u32,
+    pub(in crate::gpu::kernel) mask: u32,
     c: u32,
     second_rows: u32,
+    running_h: u32,
+    running_input: u32,
+    running_c: u32,
     gates: u32,
     recurrent_sums: u32,
     pub(in crate::gpu::kernel) d_h: u32,
@@ -62,7 +65,7 @@ pub(in crate::gpu::kernel) struct Params {
     zoneout_cell: f32,
     /// Stays 0: `bound` in the shader says why.
     zero: u32,
-    padding: u32,
+    padding: [u32; 2],
     activations: [[f32; 4]; 6],
 }
 
@@ -114,9 +117,12 @@ impl Params {
             vectors_len: word(layout.vectors_len()),
             h: word(op.states.h.offset),
             recurrent_input: word(op.states.recurrent_input.offset),
-            mask: place(op.states.mask),
+            mask: place(op.mask()),
             c: place(op.states.c),
             second_rows: place(op.states.second),
+            running_h: place(op.running.map(|running| running.h)),
+            running_input: place(op.running.map(|running| running.recurrent_input)),
+            running_c: place(op.running.and_then(|running| running.c)),
             gates: word(op.gates.offset / layout.slots),
             recurrent_sums: place(op.recurrent_sums) / word(layout.slots),
             d_h: 0,
@@ -143,7 +149,7 @@ impl Params {
             zoneout_hidden: op.spec.zoneout.hidden,
             zoneout_cell: op.spec.zoneout.cell,
             zero: 0,
-            padding: 0,
+            padding: [0; 2],
             activations,
         }
     }

@@ -9,7 +9,7 @@ use crate::gpu::shader::Shader;
 use crate::ops::{Precision, Recurrence};
 
 /// A recurrence of every cell's kernel, for the list of shaders.
-fn samples() -> Result<Vec<Recurrence>> {
+fn samples(storage: Precision) -> Result<Vec<Recurrence>> {
     use crate::config::RnnConfig;
     use crate::ops::{Operation, Program, Role, Section};
     let whole = LayerNormKind::WholeThenSum;
@@ -36,7 +36,10 @@ fn samples() -> Result<Vec<Recurrence>> {
         let mut program = Program::new();
         let len = crate::params::ParameterLayout::new(&config)?.len();
         let parameters = program.buffer("parameters", len, Role::External);
-        let options = crate::rnn::NetworkOptions::default();
+        let options = crate::rnn::NetworkOptions {
+            storage,
+            ..Default::default()
+        };
         let network = crate::rnn::Network::new(
             &mut program,
             &config,
@@ -58,31 +61,35 @@ fn samples() -> Result<Vec<Recurrence>> {
     Ok(samples)
 }
 
-/// The forms that are listed: all in single precision, one tile in half, which changes loads and stores alone.
-fn forms(op: &Recurrence) -> impl Iterator<Item = (Form, Precision)> {
-    let all = Form::all(op).into_iter();
-    all.flat_map(|form| {
-        let half = (form.tile == 4).then_some(Precision::F16);
-        let stored = [Some(Precision::F32), half];
-        stored
+/// Every recurrence in each form that is listed: all in single precision, one tile in half, which changes loads and stores
+/// alone.
+fn cases() -> Vec<(Recurrence, Form, Precision)> {
+    let of = |stored| {
+        let forms = move |op: Recurrence| {
+            let listed = move |form: &Form| stored == Precision::F32 || form.tile == 4;
+            let forms = Form::all(&op).into_iter().filter(listed);
+            forms.map(move |form| (op.clone(), form, stored))
+        };
+        samples(stored)
+            .unwrap_or_default()
             .into_iter()
-            .flatten()
-            .map(move |stored| (form, stored))
-    })
+            .flat_map(forms)
+    };
+    of(Precision::F32).chain(of(Precision::F16)).collect()
 }
 
-/// A kernel's shaders for each cell, strategy and form.
-pub(in crate::gpu::kernel) fn sample_shaders(kernel: &Kernel) -> Vec<Shader> {
-    let samples = samples().unwrap_or_default();
+/// The shaders of a kernel over many steps for each cell, strategy and form.
+pub(in crate::gpu::kernel) fn sample_shaders(
+    kernel: fn(&Recurrence) -> &'static Kernel,
+) -> Vec<Shader> {
     let mut shaders = Vec::new();
-    let forms = |op| forms(op).map(move |form| (op, form));
-    for (op, (form, stored)) in samples.iter().flat_map(forms) {
-        let elements = kept_elements(op, form, [stored; 3]);
+    for (op, form, stored) in &cases() {
+        let elements = kept_elements(op, *form, [*stored; 4]);
         for persistent in [true, false] {
             let mut overrides = variant(op);
             overrides.push(("WORKGROUP", 64.0));
             overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
-            shaders.push(shader(op, kernel, form, &elements).with_overrides(&overrides));
+            shaders.push(shader(op, kernel(op), *form, &elements).with_overrides(&overrides));
         }
     }
     shaders
@@ -94,14 +101,12 @@ pub(in crate::gpu::kernel) fn sample_steps(
     elements: fn(&Recurrence, Form, [Precision; 3]) -> Vec<Element>,
 ) -> Vec<Shader> {
     let mut shaders = Vec::new();
-    for op in samples().unwrap_or_default() {
-        let Some(kernel) = kernel(&op) else { continue };
-        for (form, stored) in forms(&op) {
-            let elements = elements(&op, form, [stored; 3]);
-            let mut overrides = variant(&op);
-            overrides.push(("WORKGROUP", 64.0));
-            shaders.push(shader(&op, kernel, form, &elements).with_overrides(&overrides));
-        }
+    for (op, form, stored) in &cases() {
+        let Some(kernel) = kernel(op) else { continue };
+        let elements = elements(op, *form, [*stored; 3]);
+        let mut overrides = variant(op);
+        overrides.push(("WORKGROUP", 64.0));
+        shaders.push(shader(op, kernel, *form, &elements).with_overrides(&overrides));
     }
     shaders
 }

@@ -233,6 +233,25 @@ pub(super) fn multiply_adds(op: &Recurrence, rows: usize) -> u64 {
     (op.directions * rows) as u64 * (first + second + op.hidden) as u64
 }
 
+/// Whether a tile's layer step, with a product over `inputs` and one over the states, stays within an invocation's iterations.
+pub(in crate::gpu::kernel) fn fits_one_dispatch(
+    op: &Recurrence,
+    inputs: usize,
+    form: Form,
+) -> bool {
+    let products = [inputs, op.state].map(|terms| {
+        let smallest = form.least_workgroup();
+        product_iterations(terms, form.tile, smallest)
+    });
+    products.iter().sum::<usize>() + form.tile <= ITERATIONS_PER_DISPATCH
+}
+
+/// Loop iterations of a product for one block of units: the terms, and the chunks with their staging.
+fn product_iterations(terms: usize, tile: usize, workgroup: usize) -> usize {
+    let chunk = 512 / tile;
+    terms + terms.div_ceil(chunk) * (2 + chunk.div_ceil(workgroup)) + 8
+}
+
 /// Loop iterations of an invocation for one step of the persistent kernel, all phases, forward or backward, rounded up.
 fn iterations_per_step(op: &Recurrence, tile: usize, workgroup: usize) -> usize {
     // Two numbers of ten rounds each for an element.
@@ -241,11 +260,8 @@ fn iterations_per_step(op: &Recurrence, tile: usize, workgroup: usize) -> usize 
         Mode::Training if zoneout => 2 * 10,
         _ => 0,
     };
-    // A product over `terms` for one block of units: the terms, the chunks with their staging, and the arithmetic of the
-    // tile's sequences.
-    let chunk = 512 / tile;
-    let staging = |terms: usize| terms.div_ceil(chunk) * (2 + chunk.div_ceil(workgroup));
-    let product = |terms: usize| terms + staging(terms) + tile * (1 + draws) + 8;
+    // For one block of units, with the arithmetic of the tile's sequences.
+    let product = |terms| product_iterations(terms, tile, workgroup) + tile * (1 + draws);
     let blocks = |units: usize| units.div_ceil(workgroup);
     let widest = op.hidden.max(op.state);
     let mut iterations = blocks(widest) * product(widest);

@@ -74,6 +74,17 @@ fn cell_modules(op: &Recurrence) -> (&'static str, Vec<&'static str>) {
     }
 }
 
+/// What of a unit's slots the products of an operation's cell have.
+fn products(op: &Recurrence) -> Vec<&'static str> {
+    let of_cell = match (op.spec.cell, op.spec.reset) {
+        (Cell::Elman, _) => return vec![module!("lib/products_scalar.wgsl")],
+        (Cell::Lstm, _) => module!("lib/products_lstm.wgsl"),
+        (Cell::Gru, GruReset::After) => module!("lib/products_gru.wgsl"),
+        (Cell::Gru, GruReset::Before) => module!("lib/products_gru_reset_before.wgsl"),
+    };
+    vec![of_cell, module!("lib/products_vector.wgsl")]
+}
+
 /// The name of an operation's cell in the table of cells.
 pub(crate) fn cell_name(op: &Recurrence) -> &'static str {
     cell_modules(op).0
@@ -87,7 +98,7 @@ pub(in crate::gpu::kernel) struct Kernel {
     /// Its source: the last module.
     pub(in crate::gpu::kernel) main: &'static str,
     /// Where its rows come from and go to.
-    pub(in crate::gpu::kernel) rows: &'static str,
+    pub(in crate::gpu::kernel) rows: &'static [&'static str],
     /// Its second product, where it may have one.
     pub(in crate::gpu::kernel) second: &'static str,
     /// Whether it does the input's product too.
@@ -96,6 +107,23 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) bindings: &'static [Access],
     /// Elements of a term of the recurrent product.
     pub(in crate::gpu::kernel) term: fn(&Recurrence) -> usize,
+}
+
+impl Kernel {
+    /// How it uses what it binds in a form.
+    fn access(&self, form: Form) -> Vec<Access> {
+        let mut access = self.bindings.to_vec();
+        if form.texture {
+            access[0] = Access::Texture;
+        }
+        access
+    }
+
+    /// Storage buffers that it binds in a form.
+    pub(in crate::gpu::kernel) fn storage_buffers(&self, form: Form) -> usize {
+        let access = self.access(form).into_iter();
+        access.filter(|access| access.is_storage()).count()
+    }
 }
 
 /// The shader of a kernel for the cell of `op`, in a form, with its types of stored elements.
@@ -122,9 +150,10 @@ pub(in crate::gpu::kernel) fn shader(
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
         crate::gpu::kernel::lib::weights(form.texture),
         module!("lib/recurrent.wgsl"),
-        kernel.rows,
         module!("lib/reduce_vector.wgsl"),
     ];
+    modules.extend(kernel.rows);
+    modules.extend(products(op));
     modules.extend(of_cell);
     let input = form.product("input", 1);
     if kernel.input {
@@ -141,10 +170,7 @@ pub(in crate::gpu::kernel) fn shader(
     }
     modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
     let label = format!("{label}_{form}");
-    let mut access = kernel.bindings.to_vec();
-    if form.texture {
-        access[0] = Access::Texture;
-    }
+    let access = kernel.access(form);
     let shader = Shader::new(label, &modules, &access, size_of::<Params>()).storing(elements);
     match form.broadcast {
         true => shader.with_subgroups(),
@@ -152,8 +178,26 @@ pub(in crate::gpu::kernel) fn shader(
     }
 }
 
-/// Rows of all steps: [`Kernel::rows`] of the kernels over many steps.
-pub(in crate::gpu::kernel) const KEPT_ROWS: &str = module!("lib/rows_kept.wgsl");
+/// [`Kernel::rows`] of the kernels over many steps: all states kept as they run.
+pub(in crate::gpu::kernel) const KEPT_ROWS: &[&str] = &[
+    module!("lib/rows_gates.wgsl"),
+    module!("lib/rows_kept.wgsl"),
+    module!("lib/mask_states.wgsl"),
+];
+
+/// The forward's, where there are running states beside the kept ones.
+pub(in crate::gpu::kernel) const RUNNING_ROWS: &[&str] = &[
+    module!("lib/rows_gates.wgsl"),
+    module!("lib/rows_running.wgsl"),
+    module!("lib/mask_carry.wgsl"),
+];
+
+/// The backward's of such a forward: it starts from the kept ones.
+pub(in crate::gpu::kernel) const KEPT_ROWS_OF_RUNNING: &[&str] = &[
+    module!("lib/rows_gates.wgsl"),
+    module!("lib/rows_kept.wgsl"),
+    module!("lib/mask_carry.wgsl"),
+];
 
 /// The types of the packed weights, as gates and as numbers.
 pub(in crate::gpu::kernel) fn weight_elements(
@@ -169,22 +213,24 @@ pub(in crate::gpu::kernel) fn weight_elements(
     elements
 }
 
-/// The types of [`KEPT_ROWS`]: packed weights, gates, recurrent sums.
+/// The types of the kernels over many steps: packed weights, gates, recurrent sums, states.
 pub(super) fn kept_elements(
     op: &Recurrence,
     form: Form,
-    [weights, gates, sums]: [Precision; 3],
+    [weights, gates, sums, states]: [Precision; 4],
 ) -> Vec<Element> {
     let mut elements = weight_elements(op, form, weights);
+    elements.push(Element::scalar("KeptStates", 5, states));
     elements.push(gates_element(op, "KeptGates", 3, gates));
     elements.push(gates_element(op, "KeptSums", 4, sums));
     elements
 }
 
-/// How an operation's packed weights, gates and recurrent sums are stored.
-pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 3] {
+/// How an operation's packed weights, gates, recurrent sums and states are stored.
+pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 4] {
     let sums = op.recurrent_sums.unwrap_or(op.gates);
-    [op.weights, op.gates.buffer, sums.buffer].map(|buffer| recorder.precision(buffer))
+    let rows = [op.weights.into(), op.gates, sums, op.states.h];
+    rows.map(|region| recorder.stored(region))
 }
 
 fn gates_element(
@@ -232,7 +278,7 @@ pub(in crate::gpu::kernel) fn variant(op: &Recurrence) -> Vec<(&'static str, f64
         ("CLIP_GATES", flag(spec.clip.gates.is_some())),
         ("ZONEOUT_HIDDEN", flag(spec.zoneout.hidden > 0.0)),
         ("SAMPLED", flag(op.mode == Mode::Training)),
-        ("MASKED", flag(op.states.mask.is_some())),
+        ("MASKED", flag(op.mask().is_some())),
         ("CANDIDATE_0", code(forward.candidate)),
         ("CANDIDATE_1", code(reverse.candidate)),
         ("KEEPS_GATES", flag(op.keeps_gates)),

@@ -1,0 +1,3 @@
+// One number at a time.
+alias Value = f32;
+const PACK: u32 = 1u;
