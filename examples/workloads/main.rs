@@ -182,10 +182,10 @@ fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
 #[cfg(not(feature = "gpu"))]
 fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
     if options.device == DeviceChoice::Gpu {
-        return Err(wgpu_rnn::Error::option(
-            "device",
-            "this build has no GPU device",
-        ));
+        return Err(wgpu_rnn::Error::Option {
+            option: "device",
+            reason: "this build has no GPU device".to_owned(),
+        });
     }
     Ok(Vec::new())
 }

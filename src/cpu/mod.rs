@@ -16,6 +16,7 @@
 //! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
 //! | `packed_gemm` | matrix products with weights |
 //! | `panel_cache` | weights in panels, packed once for each version |
+//! | `layer_forward` | input's products and recurrence as one, where many sequences run |
 //! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
 //! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
 //! | the others | one operation each, named as in [`crate::ops`] |
@@ -33,6 +34,7 @@ mod fill;
 mod gather_rows;
 mod gemm;
 mod gradient_norm;
+mod layer_forward;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod lstm_gates;
@@ -103,6 +105,13 @@ impl Threads {
             Self::Own(pool) => pool.install(work),
         }
     }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Global => rayon::current_num_threads(),
+            Self::Own(pool) => pool.current_num_threads(),
+        }
+    }
 }
 
 impl CpuDevice {
@@ -140,10 +149,7 @@ impl CpuDevice {
 
     /// Number of threads that work on an operation.
     pub fn threads(&self) -> usize {
-        match &self.threads {
-            Threads::Global => rayon::current_num_threads(),
-            Threads::Own(pool) => pool.current_num_threads(),
-        }
+        self.threads.count()
     }
 }
 

@@ -4,6 +4,8 @@
 //! it from one end to the other. What the vectors of a panel are is the caller's choice: for the forward the gates of a
 //! vector of units, so that the gates' sums come out ready for the cell's arithmetic.
 
+use std::ops::Range;
+
 use pulp::Simd;
 
 use crate::cpu::access::elements;
@@ -71,6 +73,13 @@ impl Panels {
         &S::as_simd_f32s(&self.values).0[panel * len..(panel + 1) * len]
     }
 
+    /// Panel number `panel` and the next, one behind the other.
+    #[inline(always)]
+    pub(super) fn pair<S: Simd>(&self, panel: usize) -> &[S::f32s] {
+        let len = self.terms * self.vectors;
+        &S::as_simd_f32s(&self.values).0[panel * len..(panel + 2) * len]
+    }
+
     /// Elements.
     pub(super) fn len(&self) -> usize {
         self.values.len()
@@ -108,18 +117,26 @@ pub(super) fn product<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
-/// The product of one row with two panels at a time, whose sums keep twice as many multiplications in flight: a single
-/// row's sums of one panel would wait for each other. Each element's sum has the same order as in [`product`].
+/// The product of one row, of some `terms`, with a [pair](Panels::pair) of panels, whose sums keep twice as many multiplications
+/// in flight: a single row's sums of one panel would wait for each other. Each element's sum has the same order as in
+/// [`product`].
+///
+/// Both panels are parts of one slice, so that their places are computed from one pointer: with a scaled index for each, the
+/// loop took 1.3 times as long.
 #[inline(always)]
 pub(super) fn product_of_row<S: Simd, const V: usize>(
     simd: S,
-    panels: [&[S::f32s]; 2],
+    pair: &[S::f32s],
+    terms: Range<usize>,
     row: &[f32],
     [mut first, mut second]: [[S::f32s; V]; 2],
 ) -> [[S::f32s; V]; 2] {
-    let [a, b] = panels.map(|panel| panel.as_chunks::<V>().0);
-    for ((&input, a), b) in row.iter().zip(a).zip(b) {
+    let weights = pair.as_chunks::<V>().0;
+    let apart = weights.len() / 2;
+    let weights = &weights[terms.start..apart + terms.end];
+    for (term, &input) in row[..terms.len()].iter().enumerate() {
         let input = simd.splat_f32s(input);
+        let (a, b) = (&weights[term], &weights[apart + term]);
         for v in 0..V {
             first[v] = simd.mul_add_e_f32s(a[v], input, first[v]);
             second[v] = simd.mul_add_e_f32s(b[v], input, second[v]);
@@ -128,7 +145,8 @@ pub(super) fn product_of_row<S: Simd, const V: usize>(
     [first, second]
 }
 
-/// Calls `$work::<R>(first row)` for all `$rows` rows, a few at a time: as many as the registers hold sums for.
+/// Calls `$work::<R>(first row)` for all `$rows` rows, a few at a time: as many as the registers hold sums for, and in groups as
+/// even as can be, for a small one reads as many weights as a large one.
 macro_rules! for_row_groups {
     ($simd:ty, $rows:expr, $first:ident, $size:ident => $work:expr) => {{
         let rows: usize = $rows;
@@ -139,7 +157,8 @@ macro_rules! for_row_groups {
             } else {
                 3
             };
-            match (rows - $first).min(most) {
+            let left = rows - $first;
+            match left.div_ceil(left.div_ceil(most)) {
                 1 => {
                     const $size: usize = 1;
                     $work;
