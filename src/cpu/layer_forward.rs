@@ -1,6 +1,7 @@
 //! The input's products and the [`Recurrence`] of a layer as one: a thread takes its sequences through both, step by step, and
 //! through all chunks of time. The gates' sums stay in registers, no thread waits for another, and the order of every sum is
-//! that of the two operations apart, so that the results are the same.
+//! that of the two operations apart, so that the results are the same. (But for infinite input of a reset-after GRU: apart, it
+//! is multiplied by the zeros that stand for the recurrent candidate's missing input weights, which gives NaN.)
 
 use std::sync::Arc;
 

@@ -134,9 +134,9 @@ pub(super) fn product_of_row<S: Simd, const V: usize>(
     let weights = pair.as_chunks::<V>().0;
     let apart = weights.len() / 2;
     let weights = &weights[terms.start..apart + terms.end];
-    for (term, &input) in row[..terms.len()].iter().enumerate() {
+    let (a, b) = (&weights[..terms.len()], &weights[apart..]);
+    for ((&input, a), b) in row.iter().zip(a).zip(b) {
         let input = simd.splat_f32s(input);
-        let (a, b) = (&weights[term], &weights[apart + term]);
         for v in 0..V {
             first[v] = simd.mul_add_e_f32s(a[v], input, first[v]);
             second[v] = simd.mul_add_e_f32s(b[v], input, second[v]);
