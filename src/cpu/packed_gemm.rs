@@ -132,8 +132,8 @@ impl WithSimd for Sweep<'_> {
             let mut done = 0;
             if self.count == 1 {
                 while done + 2 <= count {
-                    let pair = panels.pair::<S>(done);
-                    Columns::compute_pair([columns(done), columns(done + 1)], pair, &mut self);
+                    let pair = [columns(done), columns(done + 1)];
+                    Columns::compute_pair(pair, &mut self);
                     done += 2;
                 }
             }
@@ -174,13 +174,14 @@ impl<S: Simd> Columns<'_, S> {
 
     /// Adds these terms to the only row.
     #[inline(always)]
-    fn compute_pair(both: [Self; 2], pair: &[S::f32s], sweep: &mut Sweep<'_>) {
-        let [first, second] = &both;
+    fn compute_pair(pair: [Self; 2], sweep: &mut Sweep<'_>) {
+        let [first, second] = &pair;
         let operands = sweep.operands;
         let row = &operands.row(sweep.first)[first.terms.clone()];
         let sums = [first.start(sweep, 0), second.start(sweep, 0)];
-        let sums = product_of_row(first.simd, pair, first.terms.clone(), row, sums);
-        for (columns, sums) in both.iter().zip(sums) {
+        let panels = [first.panel, second.panel];
+        let sums = product_of_row(first.simd, panels, row, sums);
+        for (columns, sums) in pair.iter().zip(sums) {
             store_all(
                 columns.simd,
                 &mut sweep.c[columns.columns(operands.op, 0)],

@@ -4,8 +4,6 @@
 //! it from one end to the other. What the vectors of a panel are is the caller's choice: for the forward the gates of a
 //! vector of units, so that the gates' sums come out ready for the cell's arithmetic.
 
-use std::ops::Range;
-
 use pulp::Simd;
 
 use crate::cpu::access::elements;
@@ -73,13 +71,6 @@ impl Panels {
         &S::as_simd_f32s(&self.values).0[panel * len..(panel + 1) * len]
     }
 
-    /// Panel number `panel` and the next, one behind the other.
-    #[inline(always)]
-    pub(super) fn pair<S: Simd>(&self, panel: usize) -> &[S::f32s] {
-        let len = self.terms * self.vectors;
-        &S::as_simd_f32s(&self.values).0[panel * len..(panel + 2) * len]
-    }
-
     /// Elements.
     pub(super) fn len(&self) -> usize {
         self.values.len()
@@ -117,24 +108,16 @@ pub(super) fn product<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
-/// The product of one row, of some `terms`, with a [pair](Panels::pair) of panels, whose sums keep twice as many multiplications
-/// in flight: a single row's sums of one panel would wait for each other. Each element's sum has the same order as in
-/// [`product`].
-///
-/// Both panels are parts of one slice, so that their places are computed from one pointer: with a scaled index for each, the
-/// loop took 1.3 times as long.
+/// The product of one row with two panels at a time, whose sums keep twice as many multiplications in flight: a single
+/// row's sums of one panel would wait for each other. Each element's sum has the same order as in [`product`].
 #[inline(always)]
 pub(super) fn product_of_row<S: Simd, const V: usize>(
     simd: S,
-    pair: &[S::f32s],
-    terms: Range<usize>,
+    panels: [&[S::f32s]; 2],
     row: &[f32],
     [mut first, mut second]: [[S::f32s; V]; 2],
 ) -> [[S::f32s; V]; 2] {
-    let weights = pair.as_chunks::<V>().0;
-    let apart = weights.len() / 2;
-    let weights = &weights[terms.start..apart + terms.end];
-    let (a, b) = (&weights[..terms.len()], &weights[apart..]);
+    let [a, b] = panels.map(|panel| panel.as_chunks::<V>().0);
     for ((&input, a), b) in row.iter().zip(a).zip(b) {
         let input = simd.splat_f32s(input);
         for v in 0..V {

@@ -192,6 +192,7 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut partial = [[simd.splat_f32s(0.0); SLOTS]; MOST_ROWS];
         let inputs = self.input.terms();
+        let mut backwards = false;
         for step in self.tile.steps() {
             let Some(mut step) = self.tile.step(step) else {
                 // Sequences are sorted: later steps have none of this tile's either.
@@ -208,16 +209,22 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
                 keep: self.keep,
             };
             let count = self.hidden.div_ceil(S::F32_LANES);
+            // To and fro: what a step read last is in the nearest cache when the next begins with it.
+            backwards = !backwards;
+            let place = |index: usize, len: usize| match backwards {
+                true => len - 1 - index,
+                false => index,
+            };
             let mut done = 0;
             if step.count == 1 && inputs == 0 {
-                while done + 2 <= count {
-                    let pair = self.panels.pair::<S>(done);
-                    Units::compute_pair([units(done), units(done + 1)], pair, &mut step);
-                    done += 2;
+                for index in 0..count / 2 {
+                    let first = 2 * place(index, count / 2);
+                    Units::compute_pair([units(first), units(first + 1)], &mut step);
                 }
+                done = count / 2 * 2;
             }
-            for number in done..count {
-                let units = units(number);
+            for index in 0..count - done {
+                let units = units(done + place(index, count - done));
                 // A block of a panel's terms stays in a near cache while all rows pass.
                 for block in (0..inputs + self.hidden).step_by(TERMS) {
                     let terms = block..(inputs + self.hidden).min(block + TERMS);
@@ -282,7 +289,7 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
 
     /// Computes the units of the only sequence.
     #[inline(always)]
-    fn compute_pair([first, second]: [Self; 2], pair: &[S::f32s], step: &mut ForwardStep<'_>) {
+    fn compute_pair([first, second]: [Self; 2], step: &mut ForwardStep<'_>) {
         let simd = first.simd;
         let mut slots = [
             load_gates::<S, C, V>(simd, &step.gates[first.gates(0)]),
@@ -295,7 +302,7 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
             }
         }
         let row = &step.h_previous[..first.hidden];
-        let sums = product_of_row(simd, pair, 0..first.hidden, row, sums);
+        let sums = product_of_row(simd, [first.panel, second.panel], row, sums);
         for (slots, sums) in slots.iter_mut().zip(sums) {
             for v in 0..V {
                 slots[C::PRODUCTS[v]] = sums[v];
