@@ -166,8 +166,8 @@ impl Start for Input<'_> {
         slots: &mut [[S::f32s; SLOTS]; R],
     ) {
         let mut rows: [&[f32]; R] = [&[]; R];
-        for r in 0..R {
-            rows[r] = &self.rows.row(row + r)[terms.clone()];
+        for (r, inputs) in rows.iter_mut().enumerate() {
+            *inputs = &self.rows.row(row + r)[terms.clone()];
         }
         let panel = self.panels.panel::<S>(units.number);
         let panel = &panel[terms.start * V..terms.end * V];
@@ -273,8 +273,8 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
         (self.input).add::<S, C, R, V>(self, step.row + row, entering, &mut slots);
         let terms = terms.start.saturating_sub(inputs)..terms.end.saturating_sub(inputs);
         let mut rows: [&[f32]; R] = [&[]; R];
-        for r in 0..R {
-            rows[r] = &step.h_previous[(row + r) * hidden..][terms.clone()];
+        for (r, states) in rows.iter_mut().enumerate() {
+            *states = &step.h_previous[(row + r) * hidden..][terms.clone()];
         }
         let panel = &self.panel[terms.start * V..terms.end * V];
         add_product::<S, R, V>(simd, panel, rows, &mut slots, C::PRODUCTS);
@@ -282,8 +282,8 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
             partial[row..row + R].copy_from_slice(&slots);
             return;
         }
-        for r in 0..R {
-            self.finish(step, row + r, slots[r]);
+        for (r, slots) in slots.into_iter().enumerate() {
+            self.finish(step, row + r, slots);
         }
     }
 
