@@ -439,6 +439,28 @@ fn long_sums_match_the_reference() {
     }
 }
 
+/// As many sequences as one thread takes through a layer's input products and recurrence at once, and four threads do not: both
+/// ways give the same bits, over one block of terms and over several.
+#[test]
+fn one_pass_over_a_layer_is_the_same_as_two() {
+    for (name, builder) in [
+        ("elman of many inputs", RnnConfig::elman(600, 20)),
+        ("lstm", RnnConfig::lstm(9, 33).layers(2)),
+        ("long lstm", RnnConfig::lstm(5, 517)),
+        ("gru of many inputs", RnnConfig::gru(521, 33).layers(2)),
+    ] {
+        for direction in [Direction::Reverse, Direction::BidirectionalConcat] {
+            Case {
+                name: format!("{name}, {direction:?}"),
+                config: builder.clone().direction(direction).build().unwrap(),
+                lengths: vec![3, 2, 3, 3, 1, 3, 2, 3, 3],
+                mode: Mode::Training,
+            }
+            .check();
+        }
+    }
+}
+
 /// A NaN in one sequence stays in it.
 #[test]
 fn a_nan_stays_in_its_sequence() {

@@ -2,7 +2,7 @@
 //!
 //! A plan walks a section's list of [`Operation`]s in order; threads are used inside an operation, never across two. Every
 //! sum has a fixed order that depends on the sizes alone, so results are bit for bit the same from run to run and with
-//! any number of threads.
+//! any number of threads. (But for infinite inputs of a GRU with reset after the product: see `layer_forward`.)
 //!
 //! | file | what |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
 //! | `packed_gemm` | matrix products with weights |
 //! | `panel_cache` | weights in panels, packed once for each version |
+//! | `layer_forward` | input's products and recurrence as one, where many sequences run |
 //! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
 //! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
 //! | the others | one operation each, named as in [`crate::ops`] |
@@ -34,6 +35,7 @@ mod fill;
 mod gather_rows;
 mod gemm;
 mod gradient_norm;
+mod layer_forward;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
 mod lstm_gates;
@@ -108,6 +110,13 @@ impl Threads {
             Self::Own(pool) => pool.install(work),
         }
     }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Global => rayon::current_num_threads(),
+            Self::Own(pool) => pool.current_num_threads(),
+        }
+    }
 }
 
 impl CpuDevice {
@@ -147,10 +156,7 @@ impl CpuDevice {
 
     /// Number of threads that work on an operation.
     pub fn threads(&self) -> usize {
-        match &self.threads {
-            Threads::Global => rayon::current_num_threads(),
-            Threads::Own(pool) => pool.current_num_threads(),
-        }
+        self.threads.count()
     }
 }
 

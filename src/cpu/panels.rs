@@ -134,7 +134,8 @@ pub(super) fn product_of_row<S: Simd, const V: usize>(
     [first, second]
 }
 
-/// Calls `$work::<R>(first row)` for all `$rows` rows, a few at a time: as many as the registers hold sums for.
+/// Calls `$work::<R>(first row)` for all `$rows` rows, a few at a time: as many as the registers hold sums for, and in groups as
+/// even as can be, for a small one reads as many weights as a large one.
 macro_rules! for_row_groups {
     ($simd:ty, $rows:expr, $first:ident, $size:ident => $work:expr) => {{
         let rows: usize = $rows;
@@ -145,7 +146,8 @@ macro_rules! for_row_groups {
             } else {
                 3
             };
-            match (rows - $first).min(most) {
+            let left = rows - $first;
+            match left.div_ceil(left.div_ceil(most)) {
                 1 => {
                     const $size: usize = 1;
                     $work;

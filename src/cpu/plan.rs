@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::cpu::access::{Accesses, Touched};
 use crate::cpu::aligned::AlignedFloats;
+use crate::cpu::layer_forward::LayerForward;
 use crate::cpu::memory::{Memory, aliases};
 use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
 use crate::cpu::panels::Panels;
@@ -107,6 +108,26 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
     }
 }
 
+/// What a section comes to, with names: operations that are better done as one are.
+fn section_work(
+    program: &Program,
+    section: Section,
+    threads: usize,
+) -> Vec<(&'static str, Box<dyn Run>)> {
+    let (mut work, mut operations) = (Vec::new(), program.section(section));
+    while let Some(operation) = operations.first() {
+        if let Some((layer, taken)) = LayerForward::take(program, operations, threads) {
+            work.push(("layer_forward", Box::new(layer) as Box<dyn Run>));
+            operations = &operations[taken..];
+            continue;
+        }
+        let parts = implementations(operation).into_iter();
+        work.extend(parts.map(|run| (operation.name(), run)));
+        operations = &operations[1..];
+    }
+    work
+}
+
 /// A program on the CPU.
 #[derive(Debug)]
 pub struct CpuPlan {
@@ -158,13 +179,7 @@ impl CpuPlan {
         let (mut scratch, mut panels) = (0, PanelCache::default());
         let (mut work, mut multiplications) = (<[Vec<Work>; 4]>::default(), [0; 4]);
         for (section, work) in Section::ALL.into_iter().zip(&mut work) {
-            let named = |operation: &Operation| {
-                let name = operation.name();
-                { implementations(operation) }
-                    .into_iter()
-                    .map(move |run| (name, run))
-            };
-            for (name, operation) in program.section(section).iter().flat_map(named) {
+            for (name, operation) in section_work(&program, section, device.threads.count()) {
                 let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
                 let touched = accesses.finish()?;

@@ -343,8 +343,13 @@ pub(super) fn state_extents(op: &Recurrence) -> [Extent; 5] {
     ]
 }
 
-/// Names the rows that the forward computes, whose old content it does not look at, and those of other steps.
-pub(super) fn declare_rows(op: &Recurrence, accesses: &mut Accesses<'_>) {
+/// Names the rows that the forward computes, whose old content it does not look at, and those of other steps. `gates` are the
+/// buffers with rows of gates, each with whether the forward replaces them.
+pub(super) fn declare_rows(
+    op: &Recurrence,
+    gates: [(Option<Region>, bool); 2],
+    accesses: &mut Accesses<'_>,
+) {
     let (offsets, units) = (op.offsets.offsets(), op.hidden * op.layout.slots);
     let (first, end) = (offsets[op.steps.start], offsets[op.steps.end]);
     let states = [
@@ -362,7 +367,7 @@ pub(super) fn declare_rows(op: &Recurrence, accesses: &mut Accesses<'_>) {
             accesses.left_alone(place(end), (op.tokens - end) * width);
         }
         let [start, stop] = [first, end].map(|row| row - op.first_row);
-        for (region, replaces) in [(Some(op.gates), false), (op.recurrent_sums, true)] {
+        for (region, replaces) in gates {
             let Some(region) = region else { continue };
             let place = |row: usize| region.at((direction * op.gate_rows + row) * units);
             accesses.left_alone(place(0), start * units);

@@ -80,7 +80,8 @@ impl Run for RecurrentBackward {
     }
 
     fn panels(&self) -> Option<PanelSource> {
-        LayerSource::new(&self.forward, true).map(|source| PanelSource::Layer(Box::new(source)))
+        let source = LayerSource::new(&self.forward)?.with_backward();
+        Some(PanelSource::Layer(Box::new(source)))
     }
 
     fn scratch(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::memory::{Extent, Memory};
 use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::parallel::{Lane, for_lanes};
-use crate::cpu::plain::{self, Kind, LayerPanels, LayerSource};
+use crate::cpu::plain::{self, Entering, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     self, Extents, Layer, StepRows, check, most_rows, of_directions, recurrent_slots, state_extents,
@@ -30,7 +30,8 @@ impl Run for Recurrence {
         for extent in state_extents(self) {
             accesses.write(extent.region, extent.len)?;
         }
-        recurrence::declare_rows(self, accesses);
+        let gates = [(Some(self.gates), false), (self.recurrent_sums, true)];
+        recurrence::declare_rows(self, gates, accesses);
         Ok(())
     }
 
@@ -43,12 +44,12 @@ impl Run for Recurrence {
     }
 
     fn panels(&self) -> Option<PanelSource> {
-        LayerSource::new(self, false).map(|source| PanelSource::Layer(Box::new(source)))
+        LayerSource::new(self).map(|source| PanelSource::Layer(Box::new(source)))
     }
 
     fn run(&self, context: Context<'_>) -> Result<()> {
         if let (Some(kind), Some(panels)) = (plain::kind(self), context.layer_panels()) {
-            return run_plain(self, kind, panels, context.memory);
+            return run_plain(self, kind, panels, [None; 2], context.memory);
         }
         let packed = context.memory.read(self.weights)?;
         let gates = Extents::new(self).gates;
@@ -84,20 +85,29 @@ impl Run for Recurrence {
     }
 }
 
-/// A cell that is served the fast way.
-fn run_plain(op: &Recurrence, kind: Kind, panels: &LayerPanels, memory: &Memory) -> Result<()> {
+/// A cell that is served the fast way; of `entering` directions the gates do not hold the input's products yet.
+pub(super) fn run_plain(
+    op: &Recurrence,
+    kind: Kind,
+    panels: &LayerPanels,
+    entering: [Option<Entering<'_>>; 2],
+    memory: &Memory,
+) -> Result<()> {
     let units = op.hidden * op.layout.slots;
     let [h, _, _, c, _] = state_extents(op);
-    let gates = Extent::new(op.gates, Extents::new(op).gates);
+    let fused = entering[0].is_some();
+    let gates = (!fused || op.keeps_gates).then_some(op.gates);
+    let gates = Extent::optional(gates, Extents::new(op).gates, op.gates);
     memory.write_parts([gates, h, c], |parts| {
         let [gates, h, c] = parts.map(|values| of_directions(values, op.directions));
-        let run = |direction, gates, h, c| {
+        let run = |direction: usize, gates, h, c| {
             let rows = ForwardRows {
                 gates: Rows::new(gates, units),
                 h: Rows::new(h, op.hidden),
                 c: Rows::new(c, op.hidden),
             };
-            plain::forward(op, (kind, direction), panels, rows);
+            let entering = entering[direction];
+            plain::forward(op, (kind, direction), panels, entering, rows);
         };
         let ([g0, g1], [h0, h1], [c0, c1]) = (gates, h, c);
         match op.directions {

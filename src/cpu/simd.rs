@@ -167,6 +167,15 @@ pub(super) fn store_slots<S: Simd>(_: S, values: &mut [f32], vectors: [S::f32s; 
 mod tests {
     use super::*;
 
+    /// Every instruction set that this processor has.
+    fn sets() -> Vec<Arch> {
+        let mut sets = vec![Arch::new(), Arch::Scalar];
+        // Where the widest is AVX-512, AVX2 is not met otherwise.
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        sets
+    }
+
     /// Applies a function of vectors to elements.
     struct Apply<'a>(&'a mut [f32], bool);
 
@@ -204,7 +213,7 @@ mod tests {
 
     #[test]
     fn both_functions_are_exact_to_the_last_places_everywhere() {
-        for arch in [Arch::new(), Arch::Scalar] {
+        for arch in sets() {
             let logistic = worst(arch, true, |x| {
                 let e = (-x.abs()).exp();
                 if x < 0.0 {
@@ -222,7 +231,7 @@ mod tests {
 
     #[test]
     fn not_a_number_stays_so() {
-        for arch in [Arch::new(), Arch::Scalar] {
+        for arch in sets() {
             for is_sigmoid in [true, false] {
                 let mut values = [f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
                 arch.dispatch(Apply(&mut values, is_sigmoid));
@@ -250,11 +259,13 @@ mod tests {
                 }
             }
         }
-        for units in [1, 3, 8, 21] {
-            let from: Vec<f32> = (0..units * SLOTS).map(|value| value as f32).collect();
-            let mut to = vec![-1.0; from.len()];
-            Arch::new().dispatch(Through(&from, &mut to));
-            assert_eq!(to, from);
+        for arch in sets() {
+            for units in [1, 3, 8, 21] {
+                let from: Vec<f32> = (0..units * SLOTS).map(|value| value as f32).collect();
+                let mut to = vec![-1.0; from.len()];
+                arch.dispatch(Through(&from, &mut to));
+                assert_eq!(to, from);
+            }
         }
     }
 }

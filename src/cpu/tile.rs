@@ -103,6 +103,8 @@ pub(super) struct Tile<'a, T> {
 #[derive(Debug)]
 pub(super) struct ForwardStep<'a> {
     pub(super) count: usize,
+    /// Row of the batch of the first sequence.
+    pub(super) row: usize,
     pub(super) gates: &'a mut [f32],
     pub(super) h_previous: &'a [f32],
     pub(super) h: &'a mut [f32],
@@ -208,6 +210,7 @@ impl Tile<'_, ForwardRows<'_>> {
         };
         Some(ForwardStep {
             count: rows.count,
+            row: rows.first,
             gates,
             h_previous,
             h,

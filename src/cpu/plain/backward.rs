@@ -41,7 +41,7 @@ pub(in crate::cpu) fn backward(
     rows: BackwardRows<'_>,
 ) {
     let panels = &panels.backward[direction];
-    Tile::for_all(op, rows, tile_size(op), &|tile| {
+    Tile::for_all(op, rows, tile_size(op, 0), &|tile| {
         with_cell!(kind, op, direction, cell => Arch::new().dispatch(Sweep {
             cell,
             tile,

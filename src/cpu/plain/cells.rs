@@ -5,21 +5,17 @@ use pulp::Simd;
 
 use crate::cpu::simd::{SLOTS, sigmoid, tanh};
 
-/// A cell with `V` recurrent products a unit.
+/// A cell with `V` recurrent products a unit, and as many of the input.
 pub(super) trait PlainCell<const V: usize>: Copy + Send + Sync {
     /// Slots of a unit in the rows of gates.
     const UNIT: usize;
     /// The slot of each recurrent product.
     const PRODUCTS: [usize; V];
+    /// The slot of each product of the input.
+    const INPUTS: [usize; V];
 
-    /// A step: from the input projections (`slots`) and the sums of projection and recurrent product.
-    fn forward<S: Simd>(
-        self,
-        simd: S,
-        slots: [S::f32s; SLOTS],
-        sums: [S::f32s; V],
-        old: State<S>,
-    ) -> Forward<S>;
+    /// A step, from the sums of biases, input's and recurrent products.
+    fn forward<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS], old: State<S>) -> Forward<S>;
 
     /// What the forward keeps, from the sums of projections and recurrent products.
     fn activate<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS]) -> [S::f32s; SLOTS];
@@ -80,15 +76,10 @@ pub(super) struct Elman {
 impl PlainCell<1> for Elman {
     const UNIT: usize = 1;
     const PRODUCTS: [usize; 1] = [0];
+    const INPUTS: [usize; 1] = [0];
 
     #[inline(always)]
-    fn forward<S: Simd>(
-        self,
-        simd: S,
-        _: [S::f32s; SLOTS],
-        [sum]: [S::f32s; 1],
-        old: State<S>,
-    ) -> Forward<S> {
+    fn forward<S: Simd>(self, simd: S, [sum, ..]: [S::f32s; SLOTS], old: State<S>) -> Forward<S> {
         let zero = simd.splat_f32s(0.0);
         let h = if self.relu {
             // NaN is not at most zero and stays.
@@ -106,7 +97,7 @@ impl PlainCell<1> for Elman {
     fn activate<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS]) -> [S::f32s; SLOTS] {
         let zero = simd.splat_f32s(0.0);
         let old = State { h: zero, c: zero };
-        self.forward(simd, slots, [slots[0]], old).kept
+        self.forward(simd, slots, old).kept
     }
 
     #[inline(always)]
@@ -137,16 +128,11 @@ pub(super) struct Lstm;
 impl PlainCell<4> for Lstm {
     const UNIT: usize = SLOTS;
     const PRODUCTS: [usize; 4] = [0, 1, 2, 3];
+    const INPUTS: [usize; 4] = [0, 1, 2, 3];
 
     #[inline(always)]
-    fn forward<S: Simd>(
-        self,
-        simd: S,
-        _: [S::f32s; SLOTS],
-        sums: [S::f32s; 4],
-        old: State<S>,
-    ) -> Forward<S> {
-        let kept = self.activate(simd, sums);
+    fn forward<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS], old: State<S>) -> Forward<S> {
+        let kept = self.activate(simd, slots);
         let [i, f, g, o] = kept;
         let c = simd.mul_add_e_f32s(f, old.c, simd.mul_f32s(i, g));
         let h = simd.mul_f32s(o, tanh(simd, c));
@@ -204,16 +190,11 @@ pub(super) struct Gru {
 impl PlainCell<3> for Gru {
     const UNIT: usize = SLOTS;
     const PRODUCTS: [usize; 3] = [0, 1, 3];
+    const INPUTS: [usize; 3] = [0, 1, 2];
 
     #[inline(always)]
-    fn forward<S: Simd>(
-        self,
-        simd: S,
-        slots: [S::f32s; SLOTS],
-        [r, z, q]: [S::f32s; 3],
-        old: State<S>,
-    ) -> Forward<S> {
-        let kept = self.activate(simd, [r, z, slots[2], q]);
+    fn forward<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS], old: State<S>) -> Forward<S> {
+        let kept = self.activate(simd, slots);
         let [_, z, n, _] = kept;
         let (from, to) = if self.take_new {
             (old.h, n)

@@ -11,18 +11,62 @@ use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
 use crate::cpu::tile::{ForwardRows, ForwardStep, Tile};
 use crate::ops::Recurrence;
 
-/// All steps of one direction.
+/// The rows that enter one direction of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Entering<'a> {
+    /// From the first row on.
+    pub(in crate::cpu) values: &'a [f32],
+    pub(in crate::cpu) stride: usize,
+    pub(in crate::cpu) inputs: usize,
+    /// Numbers of the rows in processing order, if they are gathered.
+    pub(in crate::cpu) rows: Option<&'a [u32]>,
+    /// The row of the batch that comes first.
+    pub(in crate::cpu) first: usize,
+}
+
+impl<'a> Entering<'a> {
+    /// What enters at a row of the batch.
+    #[inline(always)]
+    fn row(&self, row: usize) -> &'a [f32] {
+        let row = row - self.first;
+        let row = self.rows.map_or(row, |rows| rows[row] as usize);
+        &self.values[row * self.stride..][..self.inputs]
+    }
+}
+
+/// All steps of one direction. Without `entering`, the gates hold the input's products.
 pub(in crate::cpu) fn forward(
     op: &Recurrence,
     (kind, direction): (Kind, usize),
     panels: &LayerPanels,
+    entering: Option<Entering<'_>>,
     rows: ForwardRows<'_>,
 ) {
-    let panels = &panels.forward[direction];
-    Tile::for_all(op, rows, tile_size(op), &|tile| {
+    let recurrent = &panels.forward[direction];
+    match entering {
+        None => sweep(op, (kind, direction), (Gates, recurrent), rows),
+        Some(entering) => {
+            let input = Input {
+                rows: entering,
+                panels: &panels.input[direction],
+                bias: &panels.bias[direction],
+            };
+            sweep(op, (kind, direction), (input, recurrent), rows);
+        }
+    }
+}
+
+fn sweep<I: Start>(
+    op: &Recurrence,
+    (kind, direction): (Kind, usize),
+    (input, panels): (I, &Panels),
+    rows: ForwardRows<'_>,
+) {
+    Tile::for_all(op, rows, tile_size(op, input.terms()), &|tile| {
         with_cell!(kind, op, direction, cell => Arch::new().dispatch(Sweep {
             cell,
             tile,
+            input,
             panels,
             hidden: op.hidden,
             keep: op.keeps_gates,
@@ -30,47 +74,160 @@ pub(in crate::cpu) fn forward(
     });
 }
 
+/// What the sums of a step start from.
+trait Start: Copy + Send + Sync {
+    /// Terms that it adds before those of the states.
+    fn terms(self) -> usize;
+
+    /// The sums of a row before any term.
+    fn begin<S: Simd, C: PlainCell<V>, const V: usize>(
+        self,
+        units: &Units<'_, S, C, Self, V>,
+        step: &ForwardStep<'_>,
+        row: usize,
+    ) -> [S::f32s; SLOTS];
+
+    /// Adds some of its terms to the sums of `R` rows from `row` on.
+    fn add<S: Simd, C: PlainCell<V>, const R: usize, const V: usize>(
+        self,
+        units: &Units<'_, S, C, Self, V>,
+        row: usize,
+        terms: Range<usize>,
+        slots: &mut [[S::f32s; SLOTS]; R],
+    );
+}
+
+/// The input's products, which lie in the gates.
+#[derive(Debug, Clone, Copy)]
+struct Gates;
+
+impl Start for Gates {
+    #[inline(always)]
+    fn terms(self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn begin<S: Simd, C: PlainCell<V>, const V: usize>(
+        self,
+        units: &Units<'_, S, C, Self, V>,
+        step: &ForwardStep<'_>,
+        row: usize,
+    ) -> [S::f32s; SLOTS] {
+        load_gates::<S, C, V>(units.simd, &step.gates[units.gates(row)])
+    }
+
+    #[inline(always)]
+    fn add<S: Simd, C: PlainCell<V>, const R: usize, const V: usize>(
+        self,
+        _: &Units<'_, S, C, Self, V>,
+        _: usize,
+        _: Range<usize>,
+        _: &mut [[S::f32s; SLOTS]; R],
+    ) {
+    }
+}
+
+/// What enters a layer, and its weights.
+#[derive(Debug, Clone, Copy)]
+struct Input<'a> {
+    rows: Entering<'a>,
+    panels: &'a Panels,
+    bias: &'a Panels,
+}
+
+impl Start for Input<'_> {
+    #[inline(always)]
+    fn terms(self) -> usize {
+        self.rows.inputs
+    }
+
+    #[inline(always)]
+    fn begin<S: Simd, C: PlainCell<V>, const V: usize>(
+        self,
+        units: &Units<'_, S, C, Self, V>,
+        _: &ForwardStep<'_>,
+        _: usize,
+    ) -> [S::f32s; SLOTS] {
+        let mut slots = [units.simd.splat_f32s(0.0); SLOTS];
+        let bias = self.bias.panel::<S>(units.number);
+        for (slot, bias) in slots.iter_mut().zip(bias) {
+            *slot = *bias;
+        }
+        slots
+    }
+
+    #[inline(always)]
+    fn add<S: Simd, C: PlainCell<V>, const R: usize, const V: usize>(
+        self,
+        units: &Units<'_, S, C, Self, V>,
+        row: usize,
+        terms: Range<usize>,
+        slots: &mut [[S::f32s; SLOTS]; R],
+    ) {
+        let mut rows: [&[f32]; R] = [&[]; R];
+        for (r, inputs) in rows.iter_mut().enumerate() {
+            *inputs = &self.rows.row(row + r)[terms.clone()];
+        }
+        let panel = self.panels.panel::<S>(units.number);
+        let panel = &panel[terms.start * V..terms.end * V];
+        add_product::<S, R, V>(units.simd, panel, rows, slots, C::INPUTS);
+    }
+}
+
 /// A tile on its way through the steps.
-struct Sweep<'a, C, const V: usize> {
+struct Sweep<'a, C, I, const V: usize> {
     cell: C,
     tile: Tile<'a, ForwardRows<'a>>,
+    input: I,
     panels: &'a Panels,
     hidden: usize,
     keep: bool,
 }
 
-impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
+impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut partial = [[simd.splat_f32s(0.0); V]; MOST_ROWS];
+        let mut partial = [[simd.splat_f32s(0.0); SLOTS]; MOST_ROWS];
+        let inputs = self.input.terms();
+        let mut backwards = false;
         for step in self.tile.steps() {
             let Some(mut step) = self.tile.step(step) else {
                 // Sequences are sorted: later steps have none of this tile's either.
                 break;
             };
-            let units = |panel: usize| Units {
+            let units = |number: usize| Units {
                 simd,
                 cell: self.cell,
-                panel: self.panels.panel::<S>(panel),
+                input: self.input,
+                number,
+                panel: self.panels.panel::<S>(number),
                 hidden: self.hidden,
-                first: panel * S::F32_LANES,
+                first: number * S::F32_LANES,
                 keep: self.keep,
             };
             let count = self.hidden.div_ceil(S::F32_LANES);
+            // To and fro: what a step read last is in the nearest cache when the next begins with it.
+            backwards = !backwards;
+            let place = |index: usize, len: usize| match backwards {
+                true => len - 1 - index,
+                false => index,
+            };
             let mut done = 0;
-            if step.count == 1 {
-                while done + 2 <= count {
-                    Units::compute_pair([units(done), units(done + 1)], &mut step);
-                    done += 2;
+            if step.count == 1 && inputs == 0 {
+                for index in 0..count / 2 {
+                    let first = 2 * place(index, count / 2);
+                    Units::compute_pair([units(first), units(first + 1)], &mut step);
                 }
+                done = count / 2 * 2;
             }
-            for panel in done..count {
-                let units = units(panel);
-                // A block of a panel's terms stays in the nearest cache while all rows pass.
-                for block in (0..self.hidden).step_by(TERMS) {
-                    let terms = block..self.hidden.min(block + TERMS);
+            for index in 0..count - done {
+                let units = units(done + place(index, count - done));
+                // A block of a panel's terms stays in a near cache while all rows pass.
+                for block in (0..inputs + self.hidden).step_by(TERMS) {
+                    let terms = block..(inputs + self.hidden).min(block + TERMS);
                     for_row_groups!(S, step.count, row, R => {
                         units.compute::<R>(&mut step, row, terms.clone(), &mut partial);
                     });
@@ -81,60 +238,60 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
 }
 
 /// A vector of units.
-struct Units<'a, S: Simd, C, const V: usize> {
+struct Units<'a, S: Simd, C, I, const V: usize> {
     simd: S,
     cell: C,
+    input: I,
+    /// Number of the vector.
+    number: usize,
     panel: &'a [S::f32s],
     hidden: usize,
     first: usize,
     keep: bool,
 }
 
-impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
-    /// Adds some terms to the sums of `R` sequences from `row` on; with the last terms goes on to the states.
+impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
+    /// Adds some terms, the input's before the states', to the sums of `R` sequences from `row` on; with the last terms goes on
+    /// to the states.
     #[inline(always)]
     fn compute<const R: usize>(
         &self,
         step: &mut ForwardStep<'_>,
         row: usize,
         terms: Range<usize>,
-        partial: &mut [[S::f32s; V]; MOST_ROWS],
+        partial: &mut [[S::f32s; SLOTS]; MOST_ROWS],
     ) {
-        let (simd, hidden) = (self.simd, self.hidden);
-        let zero = simd.splat_f32s(0.0);
-        let (is_first, is_last) = (terms.start == 0, terms.end == hidden);
-        let mut slots = [[zero; SLOTS]; R];
-        let mut sums = [[zero; V]; R];
-        let mut inputs: [&[f32]; R] = [&[]; R];
+        let (simd, hidden, inputs) = (self.simd, self.hidden, self.input.terms());
+        let mut slots = [[simd.splat_f32s(0.0); SLOTS]; R];
         for r in 0..R {
-            inputs[r] = &step.h_previous[(row + r) * hidden..][terms.clone()];
-            if is_first || is_last {
-                slots[r] = load_gates::<S, C, V>(simd, &step.gates[self.gates(row + r)]);
-            }
-            for v in 0..V {
-                sums[r][v] = match is_first {
-                    true => slots[r][C::PRODUCTS[v]],
-                    false => partial[row + r][v],
-                };
-            }
+            slots[r] = match terms.start {
+                0 => self.input.begin(self, step, row + r),
+                _ => partial[row + r],
+            };
+        }
+        let entering = terms.start.min(inputs)..terms.end.min(inputs);
+        (self.input).add::<S, C, R, V>(self, step.row + row, entering, &mut slots);
+        let terms = terms.start.saturating_sub(inputs)..terms.end.saturating_sub(inputs);
+        let mut rows: [&[f32]; R] = [&[]; R];
+        for (r, states) in rows.iter_mut().enumerate() {
+            *states = &step.h_previous[(row + r) * hidden..][terms.clone()];
         }
         let panel = &self.panel[terms.start * V..terms.end * V];
-        let sums = product(simd, panel, inputs, sums);
-        if !is_last {
-            partial[row..row + R].copy_from_slice(&sums);
+        add_product::<S, R, V>(simd, panel, rows, &mut slots, C::PRODUCTS);
+        if terms.end < hidden {
+            partial[row..row + R].copy_from_slice(&slots);
             return;
         }
-        for r in 0..R {
-            self.finish(step, row + r, slots[r], sums[r]);
+        for (r, slots) in slots.into_iter().enumerate() {
+            self.finish(step, row + r, slots);
         }
     }
 
     /// Computes the units of the only sequence.
     #[inline(always)]
-    fn compute_pair(pair: [Self; 2], step: &mut ForwardStep<'_>) {
-        let [first, second] = &pair;
+    fn compute_pair([first, second]: [Self; 2], step: &mut ForwardStep<'_>) {
         let simd = first.simd;
-        let slots = [
+        let mut slots = [
             load_gates::<S, C, V>(simd, &step.gates[first.gates(0)]),
             load_gates::<S, C, V>(simd, &step.gates[second.gates(0)]),
         ];
@@ -146,19 +303,18 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
         }
         let row = &step.h_previous[..first.hidden];
         let sums = product_of_row(simd, [first.panel, second.panel], row, sums);
-        first.finish(step, 0, slots[0], sums[0]);
-        second.finish(step, 0, slots[1], sums[1]);
+        for (slots, sums) in slots.iter_mut().zip(sums) {
+            for v in 0..V {
+                slots[C::PRODUCTS[v]] = sums[v];
+            }
+        }
+        first.finish(step, 0, slots[0]);
+        second.finish(step, 0, slots[1]);
     }
 
     /// From the complete sums of a row to its states, and to what the backward wants to know.
     #[inline(always)]
-    fn finish(
-        &self,
-        step: &mut ForwardStep<'_>,
-        row: usize,
-        slots: [S::f32s; SLOTS],
-        sums: [S::f32s; V],
-    ) {
+    fn finish(&self, step: &mut ForwardStep<'_>, row: usize, slots: [S::f32s; SLOTS]) {
         let (simd, units) = (self.simd, self.units(row));
         let old = State {
             h: load(simd, &step.h_previous[units.clone()]),
@@ -167,7 +323,7 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
                 None => simd.splat_f32s(0.0),
             },
         };
-        let result = self.cell.forward(simd, slots, sums, old);
+        let result = self.cell.forward(simd, slots, old);
         store(simd, &mut step.h[units.clone()], result.new.h);
         if let Some(c) = step.c.get_mut(units) {
             store(simd, c, result.new.c);
@@ -189,6 +345,29 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
     fn gates(&self, row: usize) -> Range<usize> {
         let units = self.units(row);
         units.start * C::UNIT..units.end * C::UNIT
+    }
+}
+
+/// Adds a product to some of the slots of each row.
+#[inline(always)]
+fn add_product<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    panel: &[S::f32s],
+    rows: [&[f32]; R],
+    slots: &mut [[S::f32s; SLOTS]; R],
+    places: [usize; V],
+) {
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for r in 0..R {
+        for v in 0..V {
+            sums[r][v] = slots[r][places[v]];
+        }
+    }
+    let sums = product(simd, panel, rows, sums);
+    for r in 0..R {
+        for v in 0..V {
+            slots[r][places[v]] = sums[r][v];
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! peephole, no zoneout, no projection, no recurrent dropout.
 //!
 //! A thread takes a [`Tile`](super::tile::Tile) of sequences through all timesteps. In each, the recurrent products of a
-//! vector of units and a few sequences are summed in registers over a panel of weights, the cell's arithmetic is done on
-//! the sums where they are, and only states (and, for a backward to come, gates) are written. Nothing waits for
-//! another thread, and nothing is allocated.
+//! vector of units and a few sequences, and where many sequences run the input's products before them, are summed in registers
+//! over a panel of weights, the cell's arithmetic is done on the sums where they are, and only states (and, for a backward to
+//! come, gates) are written. Nothing waits for another thread, and nothing is allocated.
 //!
 //! | file | what |
 //! |---|---|
@@ -18,7 +18,7 @@ mod forward;
 mod weights;
 
 pub(super) use backward::{Given, backward, scratch_width};
-pub(super) use forward::forward;
+pub(super) use forward::{Entering, forward};
 pub(super) use weights::{LayerPanels, LayerSource};
 
 use crate::config::{Activation, Activations, Cell, CellSpec, Clip, GruReset, GruUpdate};
@@ -102,10 +102,10 @@ const MOST_ROWS: usize = 48;
 
 /// Sequences of a tile: enough tiles to keep the threads busy until the end, but each large enough to use a weight several
 /// times while it is in a near cache; with weights that only a far cache holds, as large as the threads allow.
-fn tile_size(op: &Recurrence) -> usize {
+fn tile_size(op: &Recurrence, inputs: usize) -> usize {
     const SMALL_WORK: usize = 1 << 17;
     const NEAR_CACHE: usize = 1 << 18;
-    let weights = elements(&[op.hidden, op.hidden, op.layout.slots]);
+    let weights = elements(&[inputs.saturating_add(op.hidden), op.hidden, op.layout.slots]);
     let offsets = op.offsets.offsets();
     let rows = offsets[op.steps.end] - offsets[op.steps.start];
     if weights.saturating_mul(rows) <= SMALL_WORK {
