@@ -290,7 +290,11 @@ impl<T: Task> Trainer<T> {
             }
             let batches = self.epoch_batches(self.position.epoch)?;
             let done = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
-            let rest = batches.get(done..).unwrap_or_default();
+            let rest = batches.get(done..).ok_or_else(|| {
+                let expected = format!("at least {done}, where training stands");
+                let what = format!("batches of epoch {}", self.position.epoch);
+                Error::data(what, expected, batches.len())
+            })?;
             if !self.run_batches(rest, interrupt, (&mut progress, observer))? {
                 self.save_last()?;
                 return Ok(End::Interrupted);
@@ -308,15 +312,10 @@ impl<T: Task> Trainer<T> {
             Goal::Minimize => best <= target,
             Goal::Maximize => best >= target,
         };
-        if self
-            .stopping
-            .best
-            .zip(self.options.target)
-            .is_some_and(reached)
-        {
-            return Some(End::Reached);
+        match self.stopping.best.zip(self.options.target) {
+            Some(both) if reached(both) => Some(End::Reached),
+            _ => self.stopping.stops().then_some(End::Stopped),
         }
-        self.stopping.stops().then_some(End::Stopped)
     }
 
     fn epoch_batches(&self, epoch: u64) -> Result<Vec<Vec<usize>>> {
@@ -379,9 +378,8 @@ impl<T: Task> Trainer<T> {
         let mut tokens = 0;
         for (at, samples) in group.iter().enumerate() {
             self.load(samples)?;
-            let Some(loaded) = &mut self.loaded else {
-                unreachable!("just loaded")
-            };
+            let loaded = self.loaded.as_mut();
+            let loaded = loaded.ok_or(Error::State("no program is loaded"))?;
             let plan = loaded.plan.as_mut();
             // Odd, so that no two of 2^64 batches have the same.
             let odd = 0x9e37_79b9_7f4a_7c15_u64;

@@ -404,6 +404,22 @@ fn what_cannot_be_resumed_is_refused() {
         Ok(End::Finished)
     );
     assert_eq!(longer.standing().epochs.len(), 4);
+    // Data that end before the place where training was interrupted.
+    let interrupt = Interrupt::default();
+    let mut observer = After {
+        steps: 11,
+        interrupt: interrupt.clone(),
+        epochs: 0,
+    };
+    let mut first = other(own());
+    assert_eq!(first.run(&interrupt, &mut observer), Ok(End::Interrupted));
+    let mut fewer = new(Means::ragged(20, 0.0), own());
+    fewer.resume().unwrap();
+    let error = fewer
+        .run(&Interrupt::default(), &mut ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("batches of epoch"), "{error}");
     // A checkpoint that was cut off.
     let path = folder.path().join("last.safetensors");
     let bytes = std::fs::read(&path).unwrap();
