@@ -98,6 +98,7 @@ pub struct Recurrence {
 
 impl Recurrence {
     /// Where the recurrent dropout's mask is, if there is one.
+    #[cfg(feature = "gpu")]
     pub(crate) fn mask(&self) -> Option<Region> {
         self.running.unwrap_or(self.states).mask
     }

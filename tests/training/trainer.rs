@@ -406,12 +406,12 @@ fn what_cannot_be_resumed_is_refused() {
     assert_eq!(longer.standing().epochs.len(), 4);
     // Data that end before the place where training was interrupted.
     let interrupt = Interrupt::default();
+    let mut first = other(own());
     let mut observer = After {
-        steps: 11,
+        steps: first.task().batches(0).unwrap().len() as u64 - 1,
         interrupt: interrupt.clone(),
         epochs: 0,
     };
-    let mut first = other(own());
     assert_eq!(first.run(&interrupt, &mut observer), Ok(End::Interrupted));
     let mut fewer = new(Means::ragged(20, 0.0), own());
     fewer.resume().unwrap();
