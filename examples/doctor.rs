@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 use common::{DROPOUT, Oracle, Problem, arranged, solve_and_check, variants};
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, Strategy, list_adapters, required_limits};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Mode, wgpu};
@@ -86,7 +86,10 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     }
     let mut good = true;
     if options.device != Some(DeviceChoice::Gpu) {
-        good &= check("CPU device", &(Arc::new(CpuDevice::new()?) as _));
+        for set in Instructions::available() {
+            let device = CpuDevice::with_options(&CpuOptions::new().instructions(set))?;
+            good &= check("CPU device", &(Arc::new(device) as _));
+        }
     }
     if options.device != Some(DeviceChoice::Cpu) {
         for strategy in [Strategy::Persistent, Strategy::Step] {

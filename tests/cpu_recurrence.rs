@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::rnn::{GradientMode, Rnn};
 use wgpu_rnn::*;
 
@@ -67,8 +67,8 @@ impl Case {
     }
 
     /// Output and gradients of the CPU device.
-    fn run(&self, threads: usize, mode: GradientMode, chunk: usize) -> (Output, Gradients) {
-        let device = Arc::new(CpuDevice::with_threads(threads).unwrap());
+    fn run(&self, options: &CpuOptions, mode: GradientMode, chunk: usize) -> (Output, Gradients) {
+        let device = Arc::new(CpuDevice::with_options(options).unwrap());
         let mut rnn = Rnn::new(device, self.config.clone(), &self.weights()).unwrap();
         rnn.set_seed(99);
         rnn.set_gradient_mode(mode);
@@ -166,22 +166,30 @@ impl Case {
             "{}: badly conditioned, {tolerance:e}",
             self.name
         );
-        let (output, gradients) = self.run(1, GradientMode::Save, 4096);
-        let again = self.run(4, GradientMode::Save, 4096);
+        for set in Instructions::available() {
+            self.check_on(set, &exact, tolerance);
+        }
+    }
+
+    /// Compares an instruction set's results, of either way to keep gates, with the exact ones.
+    fn check_on(&self, set: Instructions, exact: &[(String, Vec<f64>)], tolerance: f64) {
+        let run = |threads: usize, mode, chunk| {
+            let options = CpuOptions::new().threads(threads).instructions(set);
+            self.run(&options, mode, chunk)
+        };
+        let saved = run(1, GradientMode::Save, 4096);
         assert!(
-            again == (output.clone(), gradients.clone()),
-            "{}: another number of threads, other results",
+            run(4, GradientMode::Save, 4096) == saved,
+            "{}, {set}: another number of threads, other results",
             self.name
         );
-        let recomputed = self.run(3, GradientMode::Recompute, 7);
-        for (run, (output, gradients)) in
-            [("saved", (output, gradients)), ("recomputed", recomputed)]
-        {
-            for ((what, got), (_, exact)) in self.named(output, gradients).iter().zip(&exact) {
+        let recomputed = run(3, GradientMode::Recompute, 7);
+        for (run, (output, gradients)) in [("saved", saved), ("recomputed", recomputed)] {
+            for ((what, got), (_, exact)) in self.named(output, gradients).iter().zip(exact) {
                 let difference = worst(got, exact);
                 assert!(
                     difference <= tolerance,
-                    "{}, {run}: {what} is off by {difference:e}, tolerance {tolerance:e}",
+                    "{}, {set}, {run}: {what} is off by {difference:e}, tolerance {tolerance:e}",
                     self.name
                 );
             }
@@ -483,24 +491,34 @@ fn a_nan_stays_in_its_sequence() {
         let poisoned = packing.row(1, 1);
         data[poisoned * features] = f32::NAN;
         let batch = PackedBatch::new(packing.clone(), features, data).unwrap();
-        let device = Arc::new(CpuDevice::with_threads(2).unwrap());
-        let mut rnn = Rnn::new(device, case.config.clone(), &case.weights()).unwrap();
-        let expected = rnn.forward(&clean, None, Mode::Evaluation).unwrap();
-        let got = rnn.forward(&batch, None, Mode::Evaluation).unwrap();
-        let gradients = rnn.backward(&case.loss(sizes(&got))).unwrap();
-        let width = case.config.output_size();
-        for (row, &sequence) in packing.sequence_of_rows().iter().enumerate() {
-            let own = sequence as usize == packing.order()[1];
-            let place = row * width..(row + 1) * width;
-            let d_x = &gradients.x[row * features..(row + 1) * features];
-            if !own {
-                assert_eq!(got.y[place.clone()], expected.y[place], "{name}, row {row}");
-                assert!(d_x.iter().all(|d| d.is_finite()), "{name}, row {row}");
-            } else if row == poisoned {
-                assert!(
-                    got.y[place].iter().any(|y| y.is_nan()),
-                    "{name}: the NaN got lost"
-                );
+        for set in Instructions::available() {
+            let options = CpuOptions::new().threads(2).instructions(set);
+            let device = Arc::new(CpuDevice::with_options(&options).unwrap());
+            let mut rnn = Rnn::new(device, case.config.clone(), &case.weights()).unwrap();
+            let expected = rnn.forward(&clean, None, Mode::Evaluation).unwrap();
+            let got = rnn.forward(&batch, None, Mode::Evaluation).unwrap();
+            let gradients = rnn.backward(&case.loss(sizes(&got))).unwrap();
+            let width = case.config.output_size();
+            for (row, &sequence) in packing.sequence_of_rows().iter().enumerate() {
+                let own = sequence as usize == packing.order()[1];
+                let place = row * width..(row + 1) * width;
+                let d_x = &gradients.x[row * features..(row + 1) * features];
+                if !own {
+                    assert_eq!(
+                        got.y[place.clone()],
+                        expected.y[place],
+                        "{name}, {set}, row {row}"
+                    );
+                    assert!(
+                        d_x.iter().all(|d| d.is_finite()),
+                        "{name}, {set}, row {row}"
+                    );
+                } else if row == poisoned {
+                    assert!(
+                        got.y[place].iter().any(|y| y.is_nan()),
+                        "{name}, {set}: the NaN got lost"
+                    );
+                }
             }
         }
     }

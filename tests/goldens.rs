@@ -25,6 +25,7 @@ use device::{DeviceName, Engine};
 use manifest::Suite;
 use safetensors::tensor::{SafeTensors, TensorView};
 use suite::{Selection, Stop, Tally, run_folder};
+use wgpu_rnn::cpu::Instructions;
 
 /// How many there are: a manifest that lost some is found out.
 const CASES: usize = 62;
@@ -40,8 +41,8 @@ fn run_all(folder: &Path, engine: &Engine) -> (Tally, Vec<String>) {
     (tally, lines)
 }
 
-fn every_case_passes(name: DeviceName) {
-    let engine = Engine::open(name).unwrap_or_else(|error| panic!("{error}"));
+fn every_case_passes(name: DeviceName, set: Instructions) {
+    let engine = Engine::open(name, set).unwrap_or_else(|error| panic!("{error}"));
     let (tally, lines) = run_all(&folder(), &engine);
     let all = Tally {
         passed: CASES,
@@ -57,18 +58,20 @@ fn every_case_passes(name: DeviceName) {
 
 #[test]
 fn reference() {
-    every_case_passes(DeviceName::Reference);
+    every_case_passes(DeviceName::Reference, Instructions::Widest);
 }
 
 #[test]
 fn cpu() {
-    every_case_passes(DeviceName::Cpu);
+    for set in Instructions::available() {
+        every_case_passes(DeviceName::Cpu, set);
+    }
 }
 
 #[cfg(feature = "gpu")]
 #[test]
 fn gpu() {
-    every_case_passes(DeviceName::Gpu);
+    every_case_passes(DeviceName::Gpu, Instructions::Widest);
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn planted(file: &[u8], name: &str, by: f64) -> Vec<u8> {
 /// Each tensor that a case lists is compared to its last element: an error of twice its tolerance is found, in it alone.
 #[test]
 fn a_planted_error_is_found() {
-    let engine = Engine::open(DeviceName::Cpu).unwrap();
+    let engine = Engine::open(DeviceName::Cpu, Instructions::Widest).unwrap();
     let (entry, file) = sample();
     let tolerances = entry["tolerance"].as_object().unwrap();
     assert!(tolerances.len() > 10, "{tolerances:?}");
@@ -153,7 +156,7 @@ fn a_planted_error_is_found() {
 
 #[test]
 fn a_missing_file_and_an_unknown_feature_do_not_pass() {
-    let engine = Engine::open(DeviceName::Reference).unwrap();
+    let engine = Engine::open(DeviceName::Reference, Instructions::Widest).unwrap();
     let (mut entry, file) = sample();
     let folder = folder_of_one_case("missing", &entry, None);
     let (tally, lines) = run_all(&folder, &engine);

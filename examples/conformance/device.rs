@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 #[cfg(feature = "gpu")]
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions};
 use wgpu_rnn::rnn::Rnn;
@@ -44,10 +44,11 @@ pub(crate) struct Network {
 }
 
 impl Engine {
-    pub(crate) fn open(name: DeviceName) -> Result<Self> {
+    pub(crate) fn open(name: DeviceName, instructions: Instructions) -> Result<Self> {
+        let cpu = CpuOptions::new().instructions(instructions);
         Ok(match name {
             DeviceName::Reference => Self::Reference,
-            DeviceName::Cpu => Self::Device(Arc::new(CpuDevice::new()?)),
+            DeviceName::Cpu => Self::Device(Arc::new(CpuDevice::with_options(&cpu)?)),
             DeviceName::Gpu => Self::Device(gpu()?),
         })
     }

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use device::{DeviceName, Engine};
 use suite::{Selection, Stop, Tally};
+use wgpu_rnn::cpu::Instructions;
 
 /// Checks this crate against values of other implementations.
 #[derive(Debug, Parser)]
@@ -31,6 +32,10 @@ struct Options {
     /// What computes.
     #[arg(long, value_enum, default_value_t = DeviceName::Reference)]
     device: DeviceName,
+
+    /// Instruction set of the CPU device: widest, avx512, avx2, neon, simd128 or scalar.
+    #[arg(long, value_name = "SET", default_value = "widest")]
+    instructions: Instructions,
 
     /// Only the suite of this name.
     #[arg(long, value_name = "NAME")]
@@ -44,7 +49,7 @@ struct Options {
 fn main() -> ExitCode {
     env_logger::init();
     let options = Options::parse();
-    let engine = match Engine::open(options.device) {
+    let engine = match Engine::open(options.device, options.instructions) {
         Ok(engine) => engine,
         Err(error) => {
             eprintln!("{error}");

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions};
 use wgpu_rnn::ops::Role;
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Result};
@@ -99,10 +99,12 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<bool> {
 fn devices(options: &Options) -> Result<Vec<(Arc<dyn Device>, usize)>> {
     let mut devices: Vec<(Arc<dyn Device>, usize)> = Vec::new();
     if options.device != DeviceChoice::Gpu {
-        let device = match options.threads {
-            Some(threads) => CpuDevice::with_threads(threads)?,
-            None => CpuDevice::new()?,
+        let cpu = CpuOptions::new().instructions(options.instructions);
+        let cpu = match options.threads {
+            Some(threads) => cpu.threads(threads),
+            None => cpu,
         };
+        let device = CpuDevice::with_options(&cpu)?;
         let threads = device.threads();
         devices.push((Arc::new(device), threads));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use wgpu_rnn::Precision;
+use wgpu_rnn::cpu::Instructions;
 use wgpu_rnn::rnn::GradientMode;
 
 use crate::definition::{Cell, Workload};
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Threads of the CPU device; without it all cores
     #[arg(long)]
     pub(crate) threads: Option<usize>,
+    /// Instruction set of the CPU device: widest, avx512, avx2, neon, simd128 or scalar
+    #[arg(long, default_value = "widest")]
+    pub(crate) instructions: Instructions,
     /// Seconds that each timed loop may take
     #[arg(long, default_value_t = 3.0)]
     pub(crate) seconds: f64,

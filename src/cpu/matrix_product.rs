@@ -2,6 +2,8 @@
 
 use gemm::Parallelism;
 
+use crate::cpu::parallel::{join, threads};
+
 /// A matrix to read: element (row, column) is `values[row * strides[0] + column * strides[1]]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
@@ -54,7 +56,7 @@ pub(super) fn matrix_product(
     c_strides: [usize; 2],
     accumulate: bool,
 ) {
-    let threads = rayon::current_num_threads();
+    let threads = threads();
     let rows_contiguous = c_strides[1] == 1 && c_strides[0] >= n;
     let large = m >= 32 && m.saturating_mul(n).saturating_mul(k) >= WORTH_HALVING;
     if !(large && rows_contiguous) {
@@ -75,7 +77,7 @@ pub(super) fn matrix_product(
         values: a.values.get(upper * a.strides[0]..).unwrap_or_default(),
         strides: a.strides,
     };
-    rayon::join(
+    join(
         || {
             whole_product(
                 [upper, n, k],

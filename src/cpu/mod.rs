@@ -13,6 +13,7 @@
 //! | `access` | what an operation touches, checked when a program is loaded |
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
 //! | `number` | whole numbers in `f32`: ids and classes |
+//! | `options` | what a caller can ask of the device: threads, instruction set |
 //! | `parallel` | splitting rows over threads |
 //! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
 //! | `packed_gemm` | matrix products with weights |
@@ -46,6 +47,7 @@ mod merge_directions;
 mod number;
 mod optimizer_control;
 mod optimizer_step;
+mod options;
 mod packed_gemm;
 mod panel_cache;
 mod panels;
@@ -68,6 +70,7 @@ mod tile;
 use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
+use pulp::Arch;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::cpu::memory_pool::MemoryPool;
@@ -75,6 +78,7 @@ use crate::device::{Device, DeviceBuffer, Plan, Storage};
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Program};
 
+pub use options::{CpuOptions, Instructions};
 pub use plan::CpuPlan;
 
 /// The CPU as a device: buffers in main memory, operations on all cores.
@@ -90,6 +94,8 @@ pub use plan::CpuPlan;
 #[derive(Debug, Clone)]
 pub struct CpuDevice {
     threads: Threads,
+    instructions: Instructions,
+    arch: Arch,
     pool: Arc<MemoryPool>,
 }
 
@@ -100,14 +106,41 @@ enum Threads {
     Global,
     /// A pool that this device and its plans share.
     Own(Arc<ThreadPool>),
+    /// The thread that calls.
+    Caller,
 }
 
 impl Threads {
+    fn new(count: Option<usize>) -> Result<Self> {
+        let threads = match count {
+            None => return Ok(Self::Global),
+            Some(0) => return Err(Error::option("threads", "must be at least 1")),
+            // A pool would have a thread to hand the work to and to wait for.
+            Some(1) => return Ok(Self::Caller),
+            Some(threads) => threads,
+        };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("wgpu-rnn-cpu-{index}"))
+            .build()
+            .map_err(|error| Error::Device(format!("{threads} threads: {error}")))?;
+        Ok(Self::Own(Arc::new(pool)))
+    }
+
     /// Runs `work` on a thread of the pool, so that what it splits off stays within the pool.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Global => rayon::scope(|_| work()),
             Self::Own(pool) => pool.install(work),
+            Self::Caller => parallel::alone(work),
+        }
+    }
+
+    /// Runs `work`, which is little, on the thread that calls.
+    fn run_here<R>(&self, work: impl FnOnce() -> R) -> R {
+        match self {
+            Self::Global | Self::Own(_) => work(),
+            Self::Caller => parallel::alone(work),
         }
     }
 
@@ -115,6 +148,7 @@ impl Threads {
         match self {
             Self::Global => rayon::current_num_threads(),
             Self::Own(pool) => pool.current_num_threads(),
+            Self::Caller => 1,
         }
     }
 }
@@ -125,32 +159,30 @@ impl CpuDevice {
     /// # Errors
     /// None at present; the signature is that of the other devices.
     pub fn new() -> Result<Self> {
-        let device = Self {
-            threads: Threads::Global,
-            pool: Arc::default(),
-        };
-        log::info!("CPU device: {}", device.name());
-        Ok(device)
+        Self::with_options(&CpuOptions::new())
     }
 
-    /// The CPU with `threads` threads of its own.
+    /// The CPU with `threads` threads of its own; a single one is that which calls.
     ///
     /// # Errors
     /// [`Error::Option`] for no thread, [`Error::Device`] if the system starts none.
     pub fn with_threads(threads: usize) -> Result<Self> {
-        if threads == 0 {
-            return Err(Error::option("threads", "must be at least 1"));
-        }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("wgpu-rnn-cpu-{index}"))
-            .build()
-            .map_err(|error| Error::Device(format!("{threads} threads: {error}")))?;
+        Self::with_options(&CpuOptions::new().threads(threads))
+    }
+
+    /// The CPU as the options say.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for no thread, or for instructions that this machine does not have; [`Error::Device`] if the system
+    /// starts no threads.
+    pub fn with_options(options: &CpuOptions) -> Result<Self> {
         let device = Self {
-            threads: Threads::Own(Arc::new(pool)),
+            threads: Threads::new(options.threads)?,
+            instructions: options.instructions,
+            arch: options.instructions.require()?,
             pool: Arc::default(),
         };
-        log::info!("CPU device: {}", device.name());
+        log::info!("CPU device: {}, {:?}", device.name(), device.arch);
         Ok(device)
     }
 
@@ -170,9 +202,13 @@ impl Device for CpuDevice {
     }
 
     fn name(&self) -> String {
-        match self.threads() {
+        let threads = match self.threads() {
             1 => "CPU, 1 thread".to_owned(),
             threads => format!("CPU, {threads} threads"),
+        };
+        match self.instructions {
+            Instructions::Widest => threads,
+            chosen => format!("{threads}, {chosen}"),
         }
     }
 

@@ -160,7 +160,7 @@ impl Part<'_> {
             gradients: more_gradients,
             slots: more_slots,
         };
-        rayon::join(|| first.split(work), || second.split(work));
+        crate::cpu::parallel::join(|| first.split(work), || second.split(work));
     }
 
     fn walk<const N: usize>(self, work: &impl Fn(&mut f32, f32, &mut [f32; N])) {

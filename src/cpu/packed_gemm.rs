@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product, product_of_row};
+use crate::cpu::parallel::{for_chunks, threads};
 use crate::cpu::simd::{lanes, load_all, store_all};
 use crate::error::Result;
 use crate::ops::{BufferId, Gemm, Matrix, RowMap};
@@ -44,14 +44,14 @@ impl MatrixSource {
     }
 
     /// Room for the panels.
-    pub(super) fn panels(&self, pool: &Arc<MemoryPool>) -> Result<Panels> {
-        let panels = self.columns.div_ceil(VECTORS * lanes());
-        Panels::new(pool, [panels, self.terms, VECTORS])
+    pub(super) fn panels(&self, pool: &Arc<MemoryPool>, arch: Arch) -> Result<Panels> {
+        let panels = self.columns.div_ceil(VECTORS * lanes(arch));
+        Panels::new(pool, arch, [panels, self.terms, VECTORS])
     }
 
     /// Fills them.
     pub(super) fn fill(&self, panels: &mut Panels, weights: &[f32]) {
-        let (lanes, [row, column]) = (lanes(), self.matrix.strides);
+        let (lanes, [row, column]) = (panels.lanes(), self.matrix.strides);
         panels.fill(weights, |panel, term, vector| {
             let first = (panel * VECTORS + vector) * lanes;
             LaneRun {
@@ -84,16 +84,14 @@ impl Operands<'_> {
         if work <= WORTH_SPLITTING {
             return self.sweep(0, c);
         }
-        let rows = op.m.div_ceil(4 * rayon::current_num_threads()).clamp(6, 96);
-        c.par_chunks_mut(rows * stride)
-            .enumerate()
-            .for_each(|(piece, c)| self.sweep(piece * rows, c));
+        let rows = op.m.div_ceil(4 * threads()).clamp(6, 96);
+        for_chunks(c, rows * stride, |piece, c| self.sweep(piece * rows, c));
     }
 
     /// Computes the rows of a piece of `c` that begins with row `first`.
     fn sweep(&self, first: usize, c: &mut [f32]) {
         let count = c.len().div_ceil(self.op.c.strides[0]);
-        Arch::new().dispatch(Sweep {
+        self.panels.dispatch(Sweep {
             operands: *self,
             first,
             count,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use pulp::Arch;
+
 use crate::cpu::memory::Memory;
 use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::packed_gemm::MatrixSource;
@@ -47,10 +49,10 @@ pub(super) enum PackedPanels {
 }
 
 impl PackedPanels {
-    fn new(pool: &Arc<MemoryPool>, source: &PanelSource) -> Result<Self> {
+    fn new(pool: &Arc<MemoryPool>, arch: Arch, source: &PanelSource) -> Result<Self> {
         Ok(match source {
-            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(pool, source)?),
-            PanelSource::Matrix(source) => Self::Matrix(source.panels(pool)?),
+            PanelSource::Layer(source) => Self::Layer(LayerPanels::new(pool, arch, source)?),
+            PanelSource::Matrix(source) => Self::Matrix(source.panels(pool, arch)?),
         })
     }
 
@@ -100,10 +102,10 @@ impl PanelCache {
         self.entries.len() - 1
     }
 
-    /// Allocates all panels, once all places are known.
-    pub(super) fn allocate(&mut self, pool: &Arc<MemoryPool>) -> Result<()> {
+    /// Allocates all panels for an instruction set, once all places are known.
+    pub(super) fn allocate(&mut self, pool: &Arc<MemoryPool>, arch: Arch) -> Result<()> {
         for entry in &mut self.entries {
-            entry.panels = Some(PackedPanels::new(pool, &entry.source)?);
+            entry.panels = Some(PackedPanels::new(pool, arch, &entry.source)?);
         }
         Ok(())
     }

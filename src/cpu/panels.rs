@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::access::elements;
 use crate::cpu::aligned::AlignedFloats;
@@ -26,8 +26,10 @@ pub(super) struct LaneRun {
 }
 
 /// Several panels of one matrix.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Panels {
+    /// The instruction set whose vectors they are made of; nothing else may read them.
+    arch: Arch,
     vectors: usize,
     terms: usize,
     values: AlignedFloats,
@@ -40,10 +42,12 @@ impl Panels {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub(super) fn new(
         pool: &Arc<MemoryPool>,
+        arch: Arch,
         [panels, terms, vectors]: [usize; 3],
     ) -> Result<Self> {
-        let len = elements(&[panels, terms, vectors, lanes()]);
+        let len = elements(&[panels, terms, vectors, lanes(arch)]);
         Ok(Self {
+            arch,
             vectors,
             terms,
             values: AlignedFloats::from_pool(pool, "panels of weights", len)?,
@@ -52,7 +56,7 @@ impl Panels {
 
     /// Fills every vector from the run of `source` that `run(panel, term, vector)` names.
     pub(super) fn fill(&mut self, source: &[f32], run: impl Fn(usize, usize, usize) -> LaneRun) {
-        let (lanes, vectors) = (lanes(), self.vectors);
+        let (lanes, vectors) = (self.lanes(), self.vectors);
         let panel_len = self.terms * vectors * lanes;
         if panel_len == 0 {
             return;
@@ -68,6 +72,22 @@ impl Panels {
                 }
             }
         }
+    }
+
+    /// Terms of a panel.
+    pub(super) fn terms(&self) -> usize {
+        self.terms
+    }
+
+    /// Elements of a vector.
+    pub(super) fn lanes(&self) -> usize {
+        lanes(self.arch)
+    }
+
+    /// Does work that reads the panels, on their instruction set.
+    #[inline(always)]
+    pub(super) fn dispatch<W: WithSimd>(&self, work: W) -> W::Output {
+        self.arch.dispatch(work)
     }
 
     /// Panel number `panel`, vector by vector.

@@ -1,12 +1,67 @@
 //! Splitting work over threads where it is worth it. What a piece computes never depends on how the work was split.
 
 use std::array;
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 /// Fewer element operations than this are done by one thread: waking another costs as much.
 const WORTH_SPLITTING: usize = 32 * 1024;
+
+thread_local! {
+    /// Whether this thread does all work by itself.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` on this thread and on no other: nothing that it splits off leaves the thread, and no pool is asked for.
+pub(super) fn alone<R>(work: impl FnOnce() -> R) -> R {
+    /// What it was before, also after a panic.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Before(ALONE.replace(true));
+    work()
+}
+
+fn is_alone() -> bool {
+    ALONE.get()
+}
+
+/// Threads that share what is split off here.
+pub(super) fn threads() -> usize {
+    match is_alone() {
+        true => 1,
+        false => rayon::current_num_threads(),
+    }
+}
+
+/// Does both, on two threads if the second is free.
+pub(super) fn join<A: Send, B: Send>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    match is_alone() {
+        true => (first(), second()),
+        false => rayon::join(first, second),
+    }
+}
+
+/// Calls `work(number, elements)` for every chunk of `len` elements; the last may be shorter.
+pub(super) fn for_chunks(values: &mut [f32], len: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    match is_alone() {
+        true => {
+            for (number, values) in values.chunks_mut(len).enumerate() {
+                work(number, values);
+            }
+        }
+        false => { values.par_chunks_mut(len).enumerate() }
+            .for_each(|(number, values)| work(number, values)),
+    }
+}
 
 /// Calls `work(row, elements)` for every row of `width` elements; `cost` says how many simple operations an element takes.
 pub(super) fn for_rows(
@@ -19,7 +74,7 @@ pub(super) fn for_rows(
         return;
     }
     let rows_at_once = (WORTH_SPLITTING / (width * cost)).max(1);
-    if values.len() <= rows_at_once * width {
+    if is_alone() || values.len() <= rows_at_once * width {
         for (row, values) in values.chunks_mut(width).enumerate() {
             work(row, values);
         }
@@ -103,7 +158,7 @@ fn split_lanes<const N: usize>(
         first
     });
     let rest = rest.map(|lane| lane.unwrap_or(Lane::new(&mut [], 0)));
-    rayon::join(
+    join(
         || split_lanes(first, rows.start..middle, rows_at_once, work),
         || split_lanes(rest, middle..rows.end, rows_at_once, work),
     );
@@ -116,7 +171,7 @@ pub(super) fn tree_sum(start: usize, len: usize, term: &(impl Fn(usize) -> f64 +
         return (start..start + len).map(term).sum();
     }
     let left = (len / 2).next_multiple_of(BLOCK);
-    let (a, b) = rayon::join(
+    let (a, b) = join(
         || tree_sum(start, left, term),
         || tree_sum(start + left, len - left, term),
     );
@@ -126,6 +181,30 @@ pub(super) fn tree_sum(start: usize, len: usize, term: &(impl Fn(usize) -> f64 +
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alone_nothing_leaves_the_thread() {
+        let caller = std::thread::current().id();
+        let here = || assert_eq!(std::thread::current().id(), caller);
+        let mut values = vec![0.0; 1 << 20];
+        alone(|| {
+            assert_eq!(threads(), 1);
+            for_rows(&mut values, 7, 100, |_, _| here());
+            for_pieces(&mut values, |_, _| here());
+            for_chunks(&mut values, 999, |_, _| here());
+            let lanes = [Lane::new(&mut values, 4)];
+            for_lanes(lanes, 1 << 18, 1000, &|_, _| here());
+            tree_sum(0, 1 << 20, &|_| {
+                here();
+                0.0
+            });
+            alone(here);
+            assert!(is_alone(), "the inner one has ended the outer");
+        });
+        assert!(!is_alone());
+        let panic = std::panic::catch_unwind(|| alone(|| panic!("on purpose")));
+        assert!(panic.is_err() && !is_alone());
+    }
 
     #[test]
     fn rows_and_pieces_cover_everything_once() {

@@ -200,7 +200,7 @@ impl CpuPlan {
                 });
             }
         }
-        panels.allocate(&device.pool)?;
+        panels.allocate(&device.pool, device.arch)?;
         for of_operation in work.iter_mut().flatten() {
             of_operation.writes.retain(|&buffer| panels.are_of(buffer));
         }
@@ -257,10 +257,10 @@ impl CpuPlan {
         if self.work[section as usize].is_empty() {
             return Ok(());
         }
-        if self.multiplications[section as usize] <= WORTH_WAKING {
-            return self.interpret(section, after);
-        }
         let threads = self.threads.clone();
+        if self.multiplications[section as usize] <= WORTH_WAKING {
+            return threads.run_here(|| self.interpret(section, after));
+        }
         threads.run(|| self.interpret(section, after))
     }
 }

@@ -13,7 +13,7 @@ use crate::cpu::layer_norm_rows_backward::normalisation_gradient;
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::memory::Extent;
 use crate::cpu::panel_cache::PanelSource;
-use crate::cpu::parallel::{Lane, for_lanes};
+use crate::cpu::parallel::{Lane, for_lanes, join};
 use crate::cpu::plain::{self, Given, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
@@ -135,7 +135,7 @@ impl Run for RecurrentBackward {
             match op.directions {
                 1 => run(0, first),
                 _ => {
-                    rayon::join(|| run(0, first), || run(1, other));
+                    join(|| run(0, first), || run(1, other));
                 }
             }
         })
@@ -176,7 +176,7 @@ impl RecurrentBackward {
                             gates: Rows::new(gates, units),
                             d_h: Rows::new(d_h, hidden),
                             d_c: Rows::new(d_c, hidden),
-                            products: Rows::new(products, plain::scratch_width(op, kind)),
+                            products: Rows::new(products, panels.product_width()),
                         };
                         plain::backward(op, (kind, direction), panels, given, rows);
                     };
@@ -186,7 +186,7 @@ impl RecurrentBackward {
                 match op.directions {
                     1 => run(0, first),
                     _ => {
-                        rayon::join(|| run(0, first), || run(1, other));
+                        join(|| run(0, first), || run(1, other));
                     }
                 }
             })

@@ -7,7 +7,7 @@ use crate::cpu::lstm_gates::{LstmRow, OUTPUT, PLAIN_ROW};
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::memory::{Extent, Memory};
 use crate::cpu::panel_cache::PanelSource;
-use crate::cpu::parallel::{Lane, for_lanes};
+use crate::cpu::parallel::{Lane, for_lanes, join};
 use crate::cpu::plain::{self, Entering, Kind, LayerPanels, LayerSource};
 use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
@@ -78,7 +78,7 @@ impl Run for Recurrence {
             match self.directions {
                 1 => run(0, first),
                 _ => {
-                    rayon::join(|| run(0, first), || run(1, other));
+                    join(|| run(0, first), || run(1, other));
                 }
             }
         })
@@ -113,7 +113,7 @@ pub(super) fn run_plain(
         match op.directions {
             1 => run(0, g0, h0, c0),
             _ => {
-                rayon::join(|| run(0, g0, h0, c0), || run(1, g1, h1, c1));
+                join(|| run(0, g0, h0, c0), || run(1, g1, h1, c1));
             }
         }
     })

@@ -1,4 +1,4 @@
-//! Vectors of `f32` on whatever instruction set the processor has (found at run time by the `pulp` crate): the two
+//! Vectors of `f32` on the device's instruction set ([`Instructions`](super::Instructions)): the two
 //! saturating functions, and rows that end within a vector.
 
 use pulp::{Arch, Simd, WithSimd};
@@ -7,10 +7,10 @@ use pulp::{Arch, Simd, WithSimd};
 pub(super) const SLOTS: usize = 4;
 
 /// More elements than any vector has.
-const MOST_LANES: usize = 16;
+pub(super) const MOST_LANES: usize = 16;
 
-/// Elements of a vector on this processor.
-pub(super) fn lanes() -> usize {
+/// Elements of a vector of an instruction set.
+pub(super) fn lanes(arch: Arch) -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
         type Output = usize;
@@ -19,7 +19,7 @@ pub(super) fn lanes() -> usize {
             S::F32_LANES
         }
     }
-    Arch::new().dispatch(Lanes)
+    arch.dispatch(Lanes)
 }
 
 /// `exp(x) = scale * (1 + p)` for `x <= 0`, as `[scale, p]`. Below -87 it is `exp(-87)`, which no sum with 1 sees.
@@ -166,14 +166,12 @@ pub(super) fn store_slots<S: Simd>(_: S, values: &mut [f32], vectors: [S::f32s; 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Instructions;
 
     /// Every instruction set that this processor has.
     fn sets() -> Vec<Arch> {
-        let mut sets = vec![Arch::new(), Arch::Scalar];
-        // Where the widest is AVX-512, AVX2 is not met otherwise.
-        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
-        sets
+        let sets = Instructions::available().into_iter();
+        sets.filter_map(Instructions::arch).collect()
     }
 
     /// Applies a function of vectors to elements.

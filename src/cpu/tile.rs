@@ -8,6 +8,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::cpu::parallel::join;
 use crate::cpu::recurrence::StepRows;
 use crate::ops::Recurrence;
 
@@ -181,7 +182,7 @@ fn split<'a, T: Copy + Send + Sync>(
     }
     let half = (sequences.len() / 2).next_multiple_of(size);
     let middle = sequences.start + half.min(sequences.len() - 1);
-    rayon::join(
+    join(
         || split(op, tensors, sequences.start..middle, size, work),
         || split(op, tensors, middle..sequences.end, size, work),
     );

@@ -1,6 +1,6 @@
 //! Programs and buffers that do not fit are refused when they are loaded.
 
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::ops::*;
 use wgpu_rnn::{Device, Error};
 
@@ -18,7 +18,7 @@ fn programs_that_leave_their_buffers_are_refused() {
         target: to,
         len,
     };
-    let refused = |operation: Operation| harness.load(operation, 1).unwrap_err();
+    let refused = |operation: Operation| harness.load(operation, &CpuOptions::new()).unwrap_err();
     let out = refused(copy(a.into(), Region::from(b).at(1), 10).into());
     assert!(matches!(out, Error::Shape { .. }), "{out}");
     let huge = refused(copy(Region::from(a).at(usize::MAX), b.into(), 2).into());
@@ -99,6 +99,39 @@ fn external_buffers_are_shared_and_checked() {
     assert!(CpuDevice::with_threads(0).is_err());
 }
 
+#[test]
+fn instructions_that_the_machine_lacks() {
+    use Instructions::*;
+    let available = Instructions::available();
+    assert_eq!(available.last(), Some(&Scalar));
+    for set in [Avx512, Avx2, Neon, Simd128, Scalar] {
+        let device = CpuDevice::with_options(&CpuOptions::new().instructions(set));
+        match device {
+            Ok(device) => {
+                assert!(available.contains(&set));
+                assert!(device.name().ends_with(&set.to_string()));
+            }
+            Err(error) => {
+                assert!(!available.contains(&set));
+                let text = error.to_string();
+                assert!(matches!(error, Error::Option { .. }), "{text}");
+                assert!(
+                    text.contains(&set.to_string()) && text.contains("scalar"),
+                    "{text}"
+                );
+            }
+        }
+    }
+    // No machine has them all.
+    assert!(available.len() < 5);
+    assert!(CpuDevice::with_options(&CpuOptions::new().instructions(Widest)).is_ok());
+    let names = ["widest", "avx512", "avx2", "neon", "simd128", "scalar"];
+    let parsed = names.map(|name| name.parse::<Instructions>().unwrap());
+    assert_eq!(parsed, [Widest, Avx512, Avx2, Neon, Simd128, Scalar]);
+    let error = "mmx".parse::<Instructions>().unwrap_err().to_string();
+    assert!(error.contains("mmx") && error.contains("avx2"), "{error}");
+}
+
 /// A recurrence of two sequences of 3 and 2 steps that fits its buffers, and its harness.
 fn recurrence(builder: wgpu_rnn::RnnConfigBuilder) -> (Harness, Recurrence) {
     use wgpu_rnn::packed::PackedLayout;
@@ -168,7 +201,7 @@ fn recurrences_that_do_not_fit_are_refused() {
     ];
     for builder in builders {
         let (harness, right) = recurrence(builder);
-        assert!(harness.load(right.clone(), 1).is_ok());
+        assert!(harness.load(right.clone(), &CpuOptions::new()).is_ok());
         let changes: [fn(&mut Recurrence); 12] = [
             |op| op.hidden += 1,
             |op| op.state += 1,
@@ -187,7 +220,7 @@ fn recurrences_that_do_not_fit_are_refused() {
             let mut wrong = right.clone();
             change(&mut wrong);
             assert!(
-                harness.load(wrong, 1).is_err(),
+                harness.load(wrong, &CpuOptions::new()).is_err(),
                 "{:?}, change {index}",
                 right.spec.cell
             );
@@ -197,13 +230,16 @@ fn recurrences_that_do_not_fit_are_refused() {
             Some(_) => None,
             None => Some(right.states.h),
         };
-        assert!(harness.load(missing, 1).is_err());
+        assert!(harness.load(missing, &CpuOptions::new()).is_err());
         let mut unmasked = right.clone();
         unmasked.states.mask = Some(right.states.h);
-        assert!(harness.load(unmasked, 1).is_err());
+        assert!(harness.load(unmasked, &CpuOptions::new()).is_err());
         let mut running = right.clone();
         running.running = Some(right.states);
-        let error = harness.load(running, 1).map(|_| ()).unwrap_err();
+        let error = harness
+            .load(running, &CpuOptions::new())
+            .map(|_| ())
+            .unwrap_err();
         assert!(error.to_string().contains("running states"), "{error}");
         // The sweep needs gradients that fit, too.
         let short = RecurrentBackward {
@@ -216,6 +252,6 @@ fn recurrences_that_do_not_fit_are_refused() {
             mask: None,
             vector_sums: None,
         };
-        assert!(harness.load(short, 1).is_err());
+        assert!(harness.load(short, &CpuOptions::new()).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! order of summation.
 
 use wgpu_rnn::Device;
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, Instructions};
 use wgpu_rnn::ops::*;
 
 use super::support::*;
@@ -79,8 +79,10 @@ fn gemm_case(values: &mut Values, [m, n, k]: [usize; 3], map: Map, flags: [bool;
     }
     // All values are at most 1, so that is the sum of magnitudes.
     let terms = k as f64 + 2.0;
-    let got = harness.run(operation, ic);
-    assert_close(&got, &expected, |_| (terms + 2.0) * terms * EPSILON / 2.0);
+    for set in Instructions::available() {
+        let got = harness.run_on(set, &operation.into(), ic);
+        assert_close(&got, &expected, |_| (terms + 2.0) * terms * EPSILON / 2.0);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A program of one operation, and values to put into it.
 
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::ops::*;
 use wgpu_rnn::{Device, Error, Plan};
 
@@ -50,18 +50,33 @@ impl Harness {
     pub(crate) fn load(
         &self,
         operation: impl Into<Operation>,
-        threads: usize,
+        options: &CpuOptions,
     ) -> Result<Box<dyn Plan>, Error> {
         let mut program = self.program.clone();
         program.push(Section::Forward, operation);
-        CpuDevice::with_threads(threads)?.load(program, &[])
+        CpuDevice::with_options(options)?.load(program, &[])
+    }
+
+    /// The content of `result` after an operation that has no kernel for each instruction set.
+    pub(crate) fn run(&self, operation: impl Into<Operation>, result: BufferId) -> Vec<f32> {
+        let operation = operation.into();
+        let mut sets = Instructions::available().into_iter();
+        let of_set = |set| self.run_on(set, &operation, result);
+        let values = of_set(sets.next().unwrap());
+        assert!(sets.all(|set| same_bits(&values, &of_set(set))));
+        values
     }
 
     /// The content of `result` after the operation, which must not depend on the number of threads.
-    pub(crate) fn run(&self, operation: impl Into<Operation>, result: BufferId) -> Vec<f32> {
-        let operation = operation.into();
+    pub(crate) fn run_on(
+        &self,
+        set: Instructions,
+        operation: &Operation,
+        result: BufferId,
+    ) -> Vec<f32> {
         let run = |threads| {
-            let mut plan = self.load(operation.clone(), threads).unwrap();
+            let options = CpuOptions::new().threads(threads).instructions(set);
+            let mut plan = self.load(operation.clone(), &options).unwrap();
             for (id, content) in &self.content {
                 plan.write(*id, content).unwrap();
             }
@@ -78,14 +93,15 @@ impl Harness {
         };
         let values = run(1);
         let again = run(3);
-        assert!(
-            values
-                .iter()
-                .zip(&again)
-                .all(|(a, b)| a.to_bits() == b.to_bits())
-        );
+        assert!(same_bits(&values, &again), "{set}: threads change it");
         values
     }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.iter()
+        .map(|a| a.to_bits())
+        .eq(b.iter().map(|b| b.to_bits()))
 }
 
 #[track_caller]

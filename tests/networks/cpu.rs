@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::common::{DROPOUT, Oracle, Problem, arranged, solve_and_check, variants};
-use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Mode};
 
 #[test]
 fn every_variant_agrees_with_the_reference() {
-    let device: Arc<dyn Device> = Arc::new(CpuDevice::new().unwrap());
+    let on = |set| CpuDevice::with_options(&CpuOptions::new().instructions(set)).unwrap();
+    let sets = Instructions::available().into_iter();
+    let devices: Vec<Arc<dyn Device>> = sets.map(|set| Arc::new(on(set)) as _).collect();
     let mut failures = Vec::new();
     for (index, (name, builder)) in variants(3, 5).into_iter().enumerate() {
         for round in 0..4 {
@@ -32,9 +34,11 @@ fn every_variant_agrees_with_the_reference() {
                 Mode::Evaluation
             };
             let oracle = Oracle::new(&problem);
-            for mode in [GradientMode::Save, GradientMode::Recompute] {
-                if let Err(error) = solve_and_check(name, &oracle, &device, mode) {
-                    failures.push(format!("round {round}: {error}"));
+            for device in &devices {
+                for mode in [GradientMode::Save, GradientMode::Recompute] {
+                    if let Err(error) = solve_and_check(name, &oracle, device, mode) {
+                        failures.push(format!("{}, round {round}: {error}", device.name()));
+                    }
                 }
             }
         }

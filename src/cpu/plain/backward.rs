@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
 use super::forward::{load_gates, store_gates};
-use super::weights::{BACKWARD_VECTORS, product_width};
+use super::weights::{BACKWARD_VECTORS, most_product_width};
 use super::{Kind, LayerPanels, tile_size, with_cell};
 use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
 use crate::cpu::simd::{load, load_all, store, store_all};
@@ -27,9 +27,9 @@ pub(in crate::cpu) struct Given<'a> {
     pub(in crate::cpu) rebuilt: bool,
 }
 
-/// Elements of scratch space that a sequence needs.
+/// Elements of scratch space that a sequence needs at most, whatever the instruction set.
 pub(in crate::cpu) fn scratch_width(op: &Recurrence, kind: Kind) -> usize {
-    with_cell!(kind, op, 0, cell => product_width(cell, op.hidden))
+    with_cell!(kind, op, 0, cell => most_product_width(cell, op.hidden))
 }
 
 /// All steps of one direction.
@@ -42,13 +42,13 @@ pub(in crate::cpu) fn backward(
 ) {
     let panels = &panels.backward[direction];
     Tile::for_all(op, rows, tile_size(op, 0), &|tile| {
-        with_cell!(kind, op, direction, cell => Arch::new().dispatch(Sweep {
+        with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
             cell,
             tile,
             panels,
             given,
             hidden: op.hidden,
-            width: product_width(cell, op.hidden),
+            width: panels.terms(),
         }));
     });
 }

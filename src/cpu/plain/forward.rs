@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
 use super::{Kind, LayerPanels, MOST_ROWS, tile_size, with_cell};
@@ -63,7 +63,7 @@ fn sweep<I: Start>(
     rows: ForwardRows<'_>,
 ) {
     Tile::for_all(op, rows, tile_size(op, input.terms()), &|tile| {
-        with_cell!(kind, op, direction, cell => Arch::new().dispatch(Sweep {
+        with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
             cell,
             tile,
             input,

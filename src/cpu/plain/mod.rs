@@ -23,6 +23,7 @@ pub(super) use weights::{LayerPanels, LayerSource};
 
 use crate::config::{Activation, Activations, Cell, CellSpec, Clip, GruReset, GruUpdate};
 use crate::cpu::access::elements;
+use crate::cpu::parallel::threads;
 use crate::ops::Recurrence;
 use cells::{Elman, Gru};
 
@@ -112,7 +113,7 @@ fn tile_size(op: &Recurrence, inputs: usize) -> usize {
         return op.batch.min(MOST_ROWS);
     }
     let tiles_a_thread = if weights > NEAR_CACHE { 1 } else { 2 };
-    let tiles = rayon::current_num_threads() * tiles_a_thread;
+    let tiles = threads() * tiles_a_thread;
     (op.batch * op.directions)
         .div_ceil(tiles)
         .clamp(6, MOST_ROWS)

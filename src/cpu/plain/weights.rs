@@ -3,11 +3,13 @@
 use std::array;
 use std::sync::Arc;
 
+use pulp::Arch;
+
 use super::cells::PlainCell;
 use super::{Kind, with_cell};
 use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::panels::{LaneRun, Panels};
-use crate::cpu::simd::{SLOTS, lanes};
+use crate::cpu::simd::{MOST_LANES, SLOTS, lanes};
 use crate::error::Result;
 use crate::ops::{BufferId, Recurrence};
 
@@ -84,26 +86,30 @@ pub(in crate::cpu) struct LayerPanels {
 
 impl LayerPanels {
     /// Room for a layer's panels.
-    pub(in crate::cpu) fn new(pool: &Arc<MemoryPool>, source: &LayerSource) -> Result<Self> {
-        with_cell!(source.kind, &source.op, 0, cell => Self::of_cell(pool, source, cell))
+    pub(in crate::cpu) fn new(
+        pool: &Arc<MemoryPool>,
+        arch: Arch,
+        source: &LayerSource,
+    ) -> Result<Self> {
+        with_cell!(source.kind, &source.op, 0, cell => Self::of_cell((pool, arch), source, cell))
     }
 
     fn of_cell<C: PlainCell<V>, const V: usize>(
-        pool: &Arc<MemoryPool>,
+        (pool, arch): (&Arc<MemoryPool>, Arch),
         source: &LayerSource,
-        cell: C,
+        _: C,
     ) -> Result<Self> {
         let hidden = source.op.hidden;
-        let units = hidden.div_ceil(lanes());
+        let units = hidden.div_ceil(lanes(arch));
         let of_directions = |wanted: bool, shape: [usize; 3]| {
             let directions = if wanted { source.op.directions } else { 0 };
             (0..directions)
-                .map(|_| Panels::new(pool, shape))
+                .map(|_| Panels::new(pool, arch, shape))
                 .collect::<Result<_>>()
         };
         let inputs = source.inputs.unwrap_or(0);
-        let columns = hidden.div_ceil(lanes() * BACKWARD_VECTORS);
-        let terms = product_width(cell, hidden);
+        let columns = hidden.div_ceil(lanes(arch) * BACKWARD_VECTORS);
+        let terms = hidden.next_multiple_of(lanes(arch)) * V;
         Ok(Self {
             forward: of_directions(true, [units, hidden, V])?,
             input: of_directions(source.inputs.is_some(), [units, inputs, V])?,
@@ -143,6 +149,11 @@ impl LayerPanels {
         }
     }
 
+    /// Elements of the gradients of a sequence's recurrent products, if there is a backward.
+    pub(in crate::cpu) fn product_width(&self) -> usize {
+        self.backward.first().map_or(0, Panels::terms)
+    }
+
     /// Elements.
     pub(in crate::cpu) fn len(&self) -> usize {
         let of_directions = [&self.forward, &self.input, &self.bias, &self.backward];
@@ -150,9 +161,10 @@ impl LayerPanels {
     }
 }
 
-/// Elements of the gradients of a sequence's recurrent products: vector by vector of units, of each the products'.
-pub(super) fn product_width<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> usize {
-    hidden.next_multiple_of(lanes()) * V
+/// Elements at most of the gradients of a sequence's recurrent products: vector by vector of units, of each the products'. A
+/// backward panel has as many terms as there are with its instruction set.
+pub(super) fn most_product_width<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> usize {
+    hidden.next_multiple_of(MOST_LANES) * V
 }
 
 /// Of `[terms, hidden, slots]` for each vector of units the slots that are asked for.
@@ -162,7 +174,7 @@ fn fill_by_unit<C: PlainCell<V>, const V: usize, const N: usize>(
     weights: &[f32],
     panels: &mut Panels,
 ) {
-    let lanes = lanes();
+    let lanes = panels.lanes();
     panels.fill(weights, |panel, term, vector| {
         let unit = panel * lanes;
         LaneRun {
@@ -179,7 +191,7 @@ fn fill_backward<C: PlainCell<V>, const V: usize>(
     weights: &[f32],
     panels: &mut Panels,
 ) {
-    let lanes = lanes();
+    let lanes = panels.lanes();
     panels.fill(weights, |panel, term, vector| {
         let input = (panel * BACKWARD_VECTORS + vector) * lanes;
         let (block, within) = (term / (V * lanes), term % (V * lanes));
