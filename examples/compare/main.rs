@@ -86,7 +86,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     ctrlc::set_handler(move || handler.set())?;
     let study = Study {
         device,
-        one_thread: rayon::ThreadPoolBuilder::new().num_threads(1).build()?,
         options: &options,
         interrupt: &interrupt,
     };

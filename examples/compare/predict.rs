@@ -101,8 +101,8 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     pub(crate) fn new<P: Problem>(problem: &P, model: &Model, parameters: &[f32]) -> Result<Self> {
-        // Its threads are those of the pool that it is called in.
-        let device = &CpuDevice::new()?;
+        // As a service has a core for a prediction.
+        let device = &CpuDevice::with_threads(1)?;
         let buffer = upload(device, parameters)?;
         let sample = long_sample(problem);
         let batch = problem.batch(&[sample])?;
@@ -126,9 +126,8 @@ impl Stopwatch {
     }
 }
 
-/// How long one prediction of each network takes, on a thread of the pool that this is called in: who calls from outside, as
-/// `CpuDevice::with_threads` has it, waits for a sleeping thread to wake up besides, some 50 us. The networks take turns, so
-/// that what else the machine is busy with meets all.
+/// How long one prediction of each network takes on one thread. The networks take turns, so that what else the machine is busy
+/// with meets all.
 pub(crate) fn latencies<P: Problem>(
     problem: &P,
     mut networks: Vec<Stopwatch>,

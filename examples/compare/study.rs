@@ -20,8 +20,6 @@ use crate::training::Trained;
 #[derive(Debug)]
 pub(crate) struct Study<'a> {
     pub(crate) device: Arc<dyn Device>,
-    /// Where latency is measured: one thread, as a service has a core for a prediction.
-    pub(crate) one_thread: rayon::ThreadPool,
     pub(crate) options: &'a Options,
     /// Ctrl-C.
     pub(crate) interrupt: &'a Interrupt,
@@ -73,7 +71,7 @@ impl Study<'_> {
             // Interrupted at once: what an earlier run left stays.
             return Ok(());
         }
-        let all = self.measure(problem, all)?;
+        let all = measure(problem, all)?;
         let table = table(problem, &all)?;
         println!("\n{}", table.markdown());
         println!("        no layer norm for Elman: a configuration with both is refused");
@@ -101,25 +99,22 @@ impl Study<'_> {
             trained,
         }))
     }
+}
 
-    /// Adds how long a prediction takes.
-    fn measure<P: Problem>(&self, problem: &P, all: Vec<Judged>) -> Result<Vec<Measured>> {
-        let stopwatch =
-            |judged: &Judged| Stopwatch::new(problem, &judged.model, &judged.trained.parameters);
-        let latencies = self.one_thread.install(|| {
-            let stopwatches = all.iter().map(stopwatch).collect::<Result<_>>()?;
-            latencies(problem, stopwatches)
-        })?;
-        let latencies = latencies.into_iter();
-        let measured = latencies.zip(all).map(|(latency, judged)| Measured {
-            choice: judged.choice,
-            metrics: judged.metrics,
-            latency,
-            parameters: judged.model.len(),
-            standing: judged.trained.standing,
-        });
-        Ok(measured.collect())
-    }
+/// Adds how long a prediction takes.
+fn measure<P: Problem>(problem: &P, all: Vec<Judged>) -> Result<Vec<Measured>> {
+    let stopwatch =
+        |judged: &Judged| Stopwatch::new(problem, &judged.model, &judged.trained.parameters);
+    let stopwatches = all.iter().map(stopwatch).collect::<Result<_>>()?;
+    let latencies = latencies(problem, stopwatches)?.into_iter();
+    let measured = latencies.zip(all).map(|(latency, judged)| Measured {
+        choice: judged.choice,
+        metrics: judged.metrics,
+        latency,
+        parameters: judged.model.len(),
+        standing: judged.trained.standing,
+    });
+    Ok(measured.collect())
 }
 
 /// A network as the name of a folder.
