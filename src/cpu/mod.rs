@@ -1,8 +1,8 @@
 //! The fast CPU device: the same operations as the GPU's, on the `gemm` crate and rayon.
 //!
 //! A plan walks a section's list of [`Operation`]s in order; threads are used inside an operation, never across two. Every
-//! sum has a fixed order that depends on the sizes alone, so results are bit for bit the same from run to run and with
-//! any number of threads. (But for infinite inputs of a GRU with reset after the product: see `layer_forward`.)
+//! sum has a fixed order that depends on the sizes alone, so on one instruction set results are bit for bit the same from
+//! run to run and with any number of threads. (But for infinite inputs of a GRU with reset after the product: see `layer_forward`.)
 //!
 //! | file | what |
 //! |---|---|

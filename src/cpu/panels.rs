@@ -203,3 +203,49 @@ macro_rules! for_row_groups {
     }};
 }
 pub(super) use for_row_groups;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Instructions;
+
+    /// Doubles the first vector of the only panel; says how many elements it has.
+    struct Double<'a>(&'a Panels, &'a mut [f32]);
+
+    impl WithSimd for Double<'_> {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, simd: S) -> usize {
+            let Self(panels, result) = self;
+            let vector = panels.panel::<S>(0)[0];
+            let doubled = simd.add_f32s(vector, vector);
+            S::as_mut_simd_f32s(result).0[0] = doubled;
+            S::F32_LANES
+        }
+    }
+
+    #[test]
+    fn panels_are_read_by_the_set_that_they_are_packed_for() {
+        let source: Vec<f32> = (0..16u8).map(f32::from).collect();
+        let mut seen = Vec::new();
+        for set in Instructions::available() {
+            let arch = set.arch().unwrap();
+            let mut panels = Panels::new(&Arc::default(), arch, [1, 3, 2]).unwrap();
+            assert_eq!(panels.len(), 3 * 2 * lanes(arch), "{set}");
+            panels.fill(&source, |_, _, _| LaneRun {
+                start: 0,
+                stride: 1,
+                len: usize::MAX,
+            });
+            let mut result = [-1.0; 16];
+            let lanes = panels.dispatch(Double(&panels, &mut result));
+            assert_eq!(lanes, panels.lanes(), "{set}");
+            let doubled = source.iter().map(|value| 2.0 * value);
+            assert!(doubled.take(lanes).eq(result[..lanes].iter().copied()));
+            assert!(result[lanes..].iter().all(|&value| value == -1.0));
+            seen.push(lanes);
+        }
+        // Each is another set, the widest first.
+        assert!(seen.is_sorted_by(|wide, narrow| wide > narrow), "{seen:?}");
+        assert_eq!(seen.first(), Some(&lanes(Arch::new())));
+    }
+}

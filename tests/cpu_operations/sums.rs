@@ -2,7 +2,7 @@
 //! order of summation.
 
 use wgpu_rnn::Device;
-use wgpu_rnn::cpu::{CpuDevice, Instructions};
+use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::ops::*;
 
 use super::support::*;
@@ -175,6 +175,36 @@ fn new_weights_are_used_at_once() {
     assert_eq!(result(Some((source, 5.0)), false), 6.0, "not packed yet");
     assert_eq!(result(None, true), 15.0);
     assert_eq!(result(Some((b, 1.0)), false), 3.0, "written by the host");
+}
+
+/// A device packs weights for the set that it was asked for: of few columns, a panel of wide vectors holds more.
+#[test]
+fn each_set_packs_weights_for_its_own_vectors() {
+    let mut harness = Harness::new();
+    let [m, n, k] = [2, 8, 5];
+    let [a, c] = [m * k, m * n].map(|len| harness.buffer(&vec![0.0; len]));
+    let b = harness.buffer_of(&vec![0.0; k * n], Role::Packed);
+    let product = Gemm {
+        a: Matrix::rows(a, k),
+        b: Matrix::rows(b, n),
+        c: Matrix::rows(c, n),
+        m,
+        n,
+        k,
+        map: None,
+        bias: None,
+        accumulate: false,
+    };
+    let bytes = |set| {
+        let options = CpuOptions::new().instructions(set);
+        harness.load(product, &options).unwrap().bytes()
+    };
+    let of_sets: Vec<u64> = Instructions::available().into_iter().map(bytes).collect();
+    assert!(
+        of_sets.is_sorted_by(|wide, narrow| wide > narrow),
+        "{of_sets:?}"
+    );
+    assert_eq!(of_sets[0], bytes(Instructions::Widest));
 }
 
 #[test]
