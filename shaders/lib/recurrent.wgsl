@@ -52,7 +52,7 @@ struct Parameters {
     // Places in the table.
     offsets: u32,
     order: u32,
-    // Elements of a direction's packed weights, and places of the parts in it.
+    // Elements of a direction's packed weights, and places of the first one's parts.
     weights_stride: u32,
     recurrent: u32,
     second: u32,

@@ -234,7 +234,7 @@ impl<'a> Recorder<'a> {
 
     /// What the tuner found for an operation of a kernel.
     pub(crate) fn tuned(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
-        let weights = self.precision(op.weights);
+        let weights = self.stored(op.weights);
         self.context.tuner.choice(kernel, op, weights)
     }
 

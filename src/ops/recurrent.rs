@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Packing;
 use crate::config::CellSpec;
-use crate::ops::{BufferId, GatherRows, Gemm, MergeDirections, Operation, Region, TableOffset};
+use crate::ops::{GatherRows, Gemm, MergeDirections, Operation, Region, TableOffset};
 use crate::packed::PackedLayout;
 
 /// Whether zoneout draws or takes the expectation.
@@ -86,8 +86,8 @@ pub struct Recurrence {
     pub states: StateRegions,
     /// Running states apart from `states`, read and written.
     pub running: Option<StateRegions>,
-    /// The layer's packed weights; direction `d` starts at `d * layout.len()`.
-    pub weights: BufferId,
+    /// The layer's packed weights, from a multiple of four elements on; direction `d` starts `d * layout.len()` further on.
+    pub weights: Region,
     /// Where each part of the packed weights lies.
     pub layout: PackedLayout,
     /// Whether zoneout draws.

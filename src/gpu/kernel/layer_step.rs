@@ -71,11 +71,7 @@ pub(crate) fn record(op: &LayerStep, recorder: &mut Recorder<'_>) -> Result<()> 
     let tiles = recurrence.batch.div_ceil(form.tile);
     let blocks = recurrence.hidden.div_ceil(workgroup);
     let terms = op.projection.k + recurrence.state;
-    let edges = [
-        recurrence.weights.into(),
-        op.projection.a.region,
-        op.output.output,
-    ];
+    let edges = [recurrence.weights, op.projection.a.region, op.output.output];
     let elements = elements(
         recurrence,
         form,

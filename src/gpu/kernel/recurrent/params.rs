@@ -74,6 +74,7 @@ impl Params {
     pub(in crate::gpu::kernel) fn new(op: &Recurrence) -> Self {
         let layout = &op.layout;
         let word = |value: usize| value as u32;
+        let weights = |part: usize| word(op.weights.offset + part);
         let place = |region: Option<Region>| region.map_or(0, |region| word(region.offset));
         let clip = op.spec.clip;
         let mut activations = [[0.0; 4]; 6];
@@ -102,18 +103,18 @@ impl Params {
             offsets: word(op.offsets_table.0),
             order: word(op.order_table.0),
             weights_stride: word(layout.len()),
-            recurrent: word(layout.recurrent),
-            second: word(layout.second),
+            recurrent: weights(layout.recurrent),
+            second: weights(layout.second),
             second_inputs: word(layout.second_inputs),
             second_outputs: word(layout.second_outputs),
-            peephole: word(layout.peephole),
-            norm_recurrent: word(layout.norm_recurrent),
-            norm_cell_weight: word(layout.norm_cell_weight),
-            norm_cell_bias: word(layout.norm_cell_bias),
-            norm_gates: word(layout.norm_gates),
-            gate_bias: word(layout.gate_bias),
-            projection_bias: word(layout.projection_bias),
-            vectors: word(layout.vectors),
+            peephole: weights(layout.peephole),
+            norm_recurrent: weights(layout.norm_recurrent),
+            norm_cell_weight: weights(layout.norm_cell_weight),
+            norm_cell_bias: weights(layout.norm_cell_bias),
+            norm_gates: weights(layout.norm_gates),
+            gate_bias: weights(layout.gate_bias),
+            projection_bias: weights(layout.projection_bias),
+            vectors: weights(layout.vectors),
             vectors_len: word(layout.vectors_len()),
             h: word(op.states.h.offset),
             recurrent_input: word(op.states.recurrent_input.offset),
@@ -132,8 +133,8 @@ impl Params {
             vector_sums: 0,
             d_output: 0,
             inputs: 0,
-            input: word(layout.input),
-            input_bias: word(layout.input_bias),
+            input: weights(layout.input),
+            input_bias: weights(layout.input_bias),
             x: 0,
             y: 0,
             first_h: 0,

@@ -229,7 +229,7 @@ pub(super) fn kept_elements(
 /// How an operation's packed weights, gates, recurrent sums and states are stored.
 pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 4] {
     let sums = op.recurrent_sums.unwrap_or(op.gates);
-    let rows = [op.weights.into(), op.gates, sums, op.states.h];
+    let rows = [op.weights, op.gates, sums, op.states.h];
     rows.map(|region| recorder.stored(region))
 }
 
@@ -249,10 +249,10 @@ fn gates_element(
 pub(in crate::gpu::kernel) fn weight_bindings(op: &Recurrence, form: Form) -> Vec<Binding> {
     vec![
         match form.texture {
-            true => Binding::Texture(op.weights),
-            false => Binding::Read(op.weights),
+            true => Binding::Texture(op.weights.buffer),
+            false => Binding::Read(op.weights.buffer),
         },
-        Binding::Read(op.weights),
+        Binding::Read(op.weights.buffer),
         Binding::Table,
     ]
 }
