@@ -28,7 +28,7 @@ fn input_weight(tile: Tile, unit: u32, k: u32) -> Products {
 fn input_times(weight: Products, term: f32) -> Products { return weight * term; }
 
 fn run(group: vec3u, thread: u32) {
-    let tile = tile_at(group.z, group.y * TILE, 0u);
+    let tile = tile_at(enter(group.z), group.y * TILE, 0u);
     let unit = group.x * WORKGROUP + thread;
     let of_input = input_sums_of(tile, unit, thread);
     let of_state = recurrent_sums_of(tile, unit, thread);

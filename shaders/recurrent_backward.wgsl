@@ -82,14 +82,15 @@ fn next_tile(direction: u32, first: u32, step: u32) -> Tile {
 }
 
 fn run(group: vec3u, thread: u32) {
+    let direction = enter(group.z);
     let first = group.y * TILE;
     if (PERSISTENT) {
-        for (var step = p.last_step; step > bound(group.z, p.first_step); step--) {
-            let tile = tile_at(group.z, first, step - 1u);
+        for (var step = p.last_step; step > bound(direction, p.first_step); step--) {
+            let tile = tile_at(direction, first, step - 1u);
             // Sequences are sorted: the tile's first is the last to end.
-            if (tile.size > 0u) { all_phases(tile, next_tile(group.z, first, step - 1u), thread); }
+            if (tile.size > 0u) { all_phases(tile, next_tile(direction, first, step - 1u), thread); }
         }
-        let tile = tile_at(group.z, first, p.first_step);
+        let tile = tile_at(direction, first, p.first_step);
         if (tile.size == 0u) { return; }
         for (var base = 0u; base < bound(tile.direction, thread_units()); base += WORKGROUP) {
             flush_phase(tile, base + thread, thread);
@@ -97,10 +98,10 @@ fn run(group: vec3u, thread: u32) {
         return;
     }
     let step = p.first_step + relative_step.value;
-    let tile = tile_at(group.z, first, step);
+    let tile = tile_at(direction, first, step);
     if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;
-    if (PHASE == 0u) { state_phase(tile, next_tile(group.z, first, step), unit, thread); }
+    if (PHASE == 0u) { state_phase(tile, next_tile(direction, first, step), unit, thread); }
     if (PHASE == 1u) { norm_phase(tile, thread); }
     if (PHASE == 2u) { second_phase(tile, unit, thread); }
     if (PHASE == 3u) { flush_phase(tile, unit, thread); }

@@ -54,17 +54,18 @@ fn all_phases(tile: Tile, thread: u32) {
 }
 
 fn run(group: vec3u, thread: u32) {
+    let direction = enter(group.z);
     let first = group.y * TILE;
     if (PERSISTENT) {
-        for (var step = p.first_step; step < bound(group.z, p.last_step); step++) {
-            let tile = tile_at(group.z, first, step);
+        for (var step = p.first_step; step < bound(direction, p.last_step); step++) {
+            let tile = tile_at(direction, first, step);
             // Sequences are sorted: when the tile's first has ended, all have.
             if (tile.size == 0u) { break; }
             all_phases(tile, thread);
         }
         return;
     }
-    let tile = tile_at(group.z, first, p.first_step + relative_step.value);
+    let tile = tile_at(direction, first, p.first_step + relative_step.value);
     if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;
     if (PHASE == 0u) { recurrent_phase(tile, unit, thread); }

@@ -174,11 +174,27 @@ fn bindings_are_those_of_the_rust_side() {
         let declared: Vec<_> = shader.bindings().iter().copied().map(Some).collect();
         assert_eq!(storage, declared, "{label}");
         let uniform = uniform.unwrap_or_else(|| panic!("{label}: no uniform"));
-        assert_scalars(label, module, uniform, shader.uniform_bytes());
+        assert_uniform(label, module, uniform, shader.uniform_bytes());
     }
 }
 
-/// The uniform is a struct of 4-byte scalars and arrays of `vec4` without gaps, so `repr(C)` lays its Rust twin out alike.
+/// The uniform is one struct or an array of such.
+fn assert_uniform(label: &str, module: &Module, inner: &TypeInner, bytes: usize) {
+    match *inner {
+        TypeInner::Array {
+            base,
+            size: ArraySize::Constant(count),
+            ..
+        } => {
+            let count = count.get() as usize;
+            assert!(bytes.is_multiple_of(count), "{label}: size of the uniform");
+            assert_scalars(label, module, &module.types[base].inner, bytes / count);
+        }
+        _ => assert_scalars(label, module, inner, bytes),
+    }
+}
+
+/// It is a struct of 4-byte scalars and arrays of `vec4` without gaps, so `repr(C)` lays its Rust twin out alike.
 fn assert_scalars(label: &str, module: &Module, inner: &TypeInner, bytes: usize) {
     let TypeInner::Struct { members, span } = inner else {
         panic!("{label}: the uniform is no struct")

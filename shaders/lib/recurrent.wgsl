@@ -108,9 +108,9 @@ struct Parameters {
     zoneout_cell: f32,
     // See `bound`.
     zero: u32,
+    directions: u32,
     // The array below is aligned to 16 bytes.
     padding: u32,
-    padding_second: u32,
     // alpha, beta of gate, candidate, hidden for direction 0, then 1.
     activations: array<vec4f, 6>,
 }
@@ -144,7 +144,7 @@ struct Site {
     next: u32,
 }
 
-@group(0) @binding(0) var<uniform> p: Parameters;
+// The uniform, `p`: lib/cell_*.wgsl.
 // Buffers that a kernel does not touch are not bound; another one of its own may have that number. Binding 0 are the packed weights of all directions, seen as gates (recurrent weights): lib/weights_*.wgsl.
 // The same, seen as numbers (second matrix, vectors)
 @group(1) @binding(1) var<storage, read> vectors: array<PackedNumber>;
@@ -221,37 +221,37 @@ fn slots_at(direction: u32, part: u32, unit: u32) -> vec4f {
 }
 
 fn gate_activation(direction: u32, x: f32) -> f32 {
-    let parameters = p.activations[3u * direction].xy;
+    let parameters = activation_parameters(3u * direction);
     if (GATE_0 == GATE_1) { return activate(GATE_0, parameters, x); }
     return activate(select(GATE_0, GATE_1, direction == 1u), parameters, x);
 }
 
 fn gate_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    let parameters = p.activations[3u * direction].xy;
+    let parameters = activation_parameters(3u * direction);
     if (GATE_0 == GATE_1) { return activate_derivative(GATE_0, parameters, x, y); }
     return activate_derivative(select(GATE_0, GATE_1, direction == 1u), parameters, x, y);
 }
 
 fn candidate_activation(direction: u32, x: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 1u].xy;
+    let parameters = activation_parameters(3u * direction + 1u);
     if (CANDIDATE_0 == CANDIDATE_1) { return activate(CANDIDATE_0, parameters, x); }
     return activate(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), parameters, x);
 }
 
 fn candidate_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 1u].xy;
+    let parameters = activation_parameters(3u * direction + 1u);
     if (CANDIDATE_0 == CANDIDATE_1) { return activate_derivative(CANDIDATE_0, parameters, x, y); }
     return activate_derivative(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), parameters, x, y);
 }
 
 fn hidden_activation(direction: u32, x: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 2u].xy;
+    let parameters = activation_parameters(3u * direction + 2u);
     if (HIDDEN_0 == HIDDEN_1) { return activate(HIDDEN_0, parameters, x); }
     return activate(select(HIDDEN_0, HIDDEN_1, direction == 1u), parameters, x);
 }
 
 fn hidden_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 2u].xy;
+    let parameters = activation_parameters(3u * direction + 2u);
     if (HIDDEN_0 == HIDDEN_1) { return activate_derivative(HIDDEN_0, parameters, x, y); }
     return activate_derivative(select(HIDDEN_0, HIDDEN_1, direction == 1u), parameters, x, y);
 }

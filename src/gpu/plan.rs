@@ -451,7 +451,7 @@ fn check_recording(context: &Context, recording: &Recording) -> Result<()> {
     for (what, needed) in [
         (
             "parameters of all dispatches",
-            recording.uniforms.len() as u64,
+            (recording.uniforms.len() + UNIFORM_BYTES) as u64,
         ),
         ("relative steps", u64::from(recording.steps) * stride),
     ] {
@@ -513,7 +513,7 @@ impl Tables {
         let create = |label, size: usize, usage| {
             context.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: (size as u64).max(UNIFORM_BYTES as u64),
+                size: (size as u64).max(STEP_BYTES),
                 usage: usage | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
@@ -523,7 +523,11 @@ impl Tables {
             let tables = Self {
                 words: create("table", 4 * recording.words.len(), storage),
                 scratch: create("scratch", 4 * recording.scratch, storage),
-                uniforms: create("parameters", recording.uniforms.len(), uniform),
+                uniforms: create(
+                    "parameters",
+                    recording.uniforms.len() + UNIFORM_BYTES,
+                    uniform,
+                ),
                 steps: create("steps", 4 * steps.len(), uniform),
                 step_stride,
             };
@@ -698,7 +702,7 @@ mod tests {
             recorder.dispatch(&dispatch).unwrap();
         }
         let recording = recorder.finish();
-        assert_eq!(recording.uniforms.len(), UNIFORM_BYTES);
+        assert_eq!(recording.uniforms.len(), 256);
         assert_eq!((recording.groups.len(), recording.steps), (1, 6));
         let mut plan = GpuPlan::assemble(device.context(), program, &[], recording).unwrap();
         plan.run(Section::Prepare).unwrap();

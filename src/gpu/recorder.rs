@@ -14,7 +14,10 @@ use crate::error::{Error, Result, checked_product};
 use crate::ops::{BufferId, Precision, Program, Recurrence, Region, Role, TableOffset};
 
 /// The largest uniform of a kernel, and the size of the uniform binding.
-pub(crate) const UNIFORM_BYTES: usize = 512;
+pub(crate) const UNIFORM_BYTES: usize = 4096;
+
+/// What uniforms are aligned to: WebGPU's default for a dynamic offset, which no adapter exceeds.
+const UNIFORM_ALIGNMENT: usize = 256;
 
 /// A storage buffer of a dispatch, in the order of the shader's group 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +84,7 @@ pub(crate) struct Recording {
     pub(crate) pipelines: Vec<PipelineRequest>,
     /// Storage buffers of each bind group.
     pub(crate) groups: Vec<Vec<Binding>>,
-    /// Uniforms, each padded to [`UNIFORM_BYTES`].
+    /// Uniforms, each aligned; behind them comes room for the last one's binding.
     pub(crate) uniforms: Vec<u8>,
     /// Relative steps in use: `0..steps`.
     pub(crate) steps: u32,
@@ -504,7 +507,7 @@ impl<'a> Recorder<'a> {
             detail: format!("{} bytes", uniforms.len()),
         })?;
         uniforms.extend_from_slice(bytes);
-        uniforms.resize(offset as usize + UNIFORM_BYTES, 0);
+        uniforms.resize(uniforms.len().next_multiple_of(UNIFORM_ALIGNMENT), 0);
         self.uniforms.insert(bytes.to_vec(), offset);
         Ok(offset)
     }

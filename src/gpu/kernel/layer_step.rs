@@ -20,6 +20,7 @@ const HIDDEN: Kernel = Kernel {
     main: include_str!("../../../shaders/layer_step.wgsl"),
     rows: &[include_str!("../../../shaders/lib/rows_edge.wgsl")],
     second: "",
+    many: false,
     input: true,
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
     term: |_| 1,

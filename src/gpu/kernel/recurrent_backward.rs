@@ -12,6 +12,7 @@ const KERNEL: Kernel = Kernel {
     main: include_str!("../../../shaders/recurrent_backward.wgsl"),
     rows: recurrent::KEPT_ROWS,
     second: include_str!("../../../shaders/lib/second_backward.wgsl"),
+    many: false,
     input: false,
     bindings: &[
         Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite, ReadWrite,

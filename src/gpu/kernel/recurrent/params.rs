@@ -2,7 +2,7 @@
 
 use crate::ops::{Recurrence, Region};
 
-/// `Parameters` in shaders/lib/recurrent.wgsl.
+/// `Parameters` in shaders/lib/recurrent.wgsl: of a cell.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 pub(in crate::gpu::kernel) struct Params {
@@ -65,7 +65,8 @@ pub(in crate::gpu::kernel) struct Params {
     zoneout_cell: f32,
     /// Stays 0: `bound` in the shader says why.
     zero: u32,
-    padding: [u32; 2],
+    directions: u32,
+    padding: u32,
     activations: [[f32; 4]; 6],
 }
 
@@ -150,7 +151,8 @@ impl Params {
             zoneout_hidden: op.spec.zoneout.hidden,
             zoneout_cell: op.spec.zoneout.cell,
             zero: 0,
-            padding: [0; 2],
+            directions: word(op.directions),
+            padding: 0,
             activations,
         }
     }

@@ -4,7 +4,7 @@ use super::form::Form;
 use super::params::Params;
 use crate::config::{Cell, Coupled, GruReset, GruUpdate, LayerNormKind, Peephole};
 use crate::gpu::element::Element;
-use crate::gpu::recorder::{Binding, Recorder};
+use crate::gpu::recorder::{Binding, Recorder, UNIFORM_BYTES};
 use crate::gpu::shader::{Access, Shader};
 use crate::ops::{Mode, Precision, Recurrence};
 
@@ -101,12 +101,24 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) rows: &'static [&'static str],
     /// Its second product, where it may have one.
     pub(in crate::gpu::kernel) second: &'static str,
+    /// Whether a dispatch takes several cells, up to [`MOST_CELLS`]: the uniform is an array of [`Params`].
+    pub(in crate::gpu::kernel) many: bool,
     /// Whether it does the input's product too.
     pub(in crate::gpu::kernel) input: bool,
     /// How it uses its buffers.
     pub(in crate::gpu::kernel) bindings: &'static [Access],
     /// Elements of a term of the recurrent product.
     pub(in crate::gpu::kernel) term: fn(&Recurrence) -> usize,
+}
+
+/// Cells of a dispatch: as many as the uniform has room for.
+pub(in crate::gpu::kernel) const MOST_CELLS: usize = UNIFORM_BYTES / size_of::<Params>();
+
+/// The uniform of a kernel of several cells.
+pub(in crate::gpu::kernel) fn uniform(cells: &[Params]) -> Vec<u8> {
+    let mut bytes = bytemuck::cast_slice(cells).to_vec();
+    bytes.resize(MOST_CELLS * size_of::<Params>(), 0);
+    bytes
 }
 
 impl Kernel {
@@ -139,6 +151,11 @@ pub(in crate::gpu::kernel) fn shader(
         _ => module!("lib/gates_vector.wgsl"),
     };
     let tile = format!("const TILE: u32 = {}u;", form.tile);
+    let cells = format!("const CELLS: u32 = {MOST_CELLS}u;");
+    let (of_uniform, count) = match kernel.many {
+        true => (vec![&cells, module!("lib/cell_many.wgsl")], MOST_CELLS),
+        false => (vec![module!("lib/cell_one.wgsl")], 1),
+    };
     let recurrent = form.product("recurrent", (kernel.term)(op));
     let second = form.product("second", 1);
     let mut modules = vec![
@@ -152,6 +169,7 @@ pub(in crate::gpu::kernel) fn shader(
         module!("lib/recurrent.wgsl"),
         module!("lib/reduce_vector.wgsl"),
     ];
+    modules.extend(of_uniform);
     modules.extend(kernel.rows);
     modules.extend(products(op));
     modules.extend(of_cell);
@@ -171,7 +189,8 @@ pub(in crate::gpu::kernel) fn shader(
     modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
     let label = format!("{label}_{form}");
     let access = kernel.access(form);
-    let shader = Shader::new(label, &modules, &access, size_of::<Params>()).storing(elements);
+    let shader =
+        Shader::new(label, &modules, &access, count * size_of::<Params>()).storing(elements);
     match form.broadcast {
         true => shader.with_subgroups(),
         false => shader,
