@@ -6,7 +6,7 @@
 alias recurrent_Term = f32;
 alias recurrent_Weight = Products;
 alias recurrent_Sum = Products;
-fn recurrent_terms() -> u32 { return p.state; }
+fn recurrent_terms(tile: Tile) -> u32 { return cell_at(tile.cell).state; }
 fn recurrent_units() -> u32 { return p.hidden; }
 fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 {
     return first_h[p.first_h + edge_row(tile.first + lane) * p.state + k];
@@ -19,7 +19,7 @@ fn recurrent_times(weight: Products, term: f32) -> Products { return weight * te
 alias input_Term = f32;
 alias input_Weight = Products;
 alias input_Sum = Products;
-fn input_terms() -> u32 { return p.inputs; }
+fn input_terms(tile: Tile) -> u32 { return cell_at(tile.cell).inputs; }
 fn input_units() -> u32 { return p.hidden; }
 fn input_term(tile: Tile, lane: u32, k: u32) -> f32 { return f32(x[p.x + (tile.row + lane) * p.inputs + k]); }
 fn input_weight(tile: Tile, unit: u32, k: u32) -> Products {

@@ -12,12 +12,15 @@ fn enter_cell(index: u32) {
     p = cells[index];
 }
 
-// Enters the cell of the workgroups at `z`, and gives their direction.
-fn enter(z: u32) -> u32 {
+// Begins the work of the workgroups at `z`.
+fn enter(z: u32) -> Place {
     let directions = cells[0].directions;
     enter_cell(z / directions);
-    return z % directions;
+    return Place(z / directions, z % directions);
 }
+
+// The parameters of a cell, for control flow around barriers: WGSL takes what is private for different in each thread.
+fn cell_at(index: u32) -> Parameters { return cells[index]; }
 
 // alpha and beta of an activation: where they are, since the copy's array would be memory of each thread's own.
 fn activation_parameters(index: u32) -> vec2f { return cells[cell].activations[index].xy; }

@@ -2,8 +2,11 @@
 
 @group(0) @binding(0) var<uniform> p: Parameters;
 
-// The direction of the workgroups at `z`.
-fn enter(z: u32) -> u32 { return z; }
+// Begins the work of the workgroups at `z`.
+fn enter(z: u32) -> Place { return Place(0u, z); }
+
+// The parameters of a cell, for control flow around barriers.
+fn cell_at(cell: u32) -> Parameters { return p; }
 
 // alpha and beta of an activation.
 fn activation_parameters(index: u32) -> vec2f { return p.activations[index].xy; }

@@ -115,8 +115,15 @@ struct Parameters {
     activations: array<vec4f, 6>,
 }
 
+// What a workgroup works at: which of the dispatch's cells, and which direction.
+struct Place {
+    cell: u32,
+    direction: u32,
+}
+
 // The sequences of a tile at a step.
 struct Tile {
+    cell: u32,
     direction: u32,
     step: u32,
     // The first sequence, and how many of the tile's still run.
@@ -168,30 +175,30 @@ fn put_gates(gate: u32, value: Gates) { gates[p.gates + gate] = to_KeptGates(val
 fn sums_at(gate: u32) -> Gates { return Gates(recurrent_sums[p.recurrent_sums + gate]); }
 fn put_sums(gate: u32, value: Gates) { recurrent_sums[p.recurrent_sums + gate] = to_KeptSums(value); }
 
-fn row_offset(step: u32) -> u32 { return table[p.offsets + step]; }
-
-fn tile_at(direction: u32, first: u32, step: u32) -> Tile {
-    let offset = row_offset(step);
-    let running = row_offset(step + 1u) - offset;
+fn tile_at(place: Place, first: u32, step: u32) -> Tile {
+    let of_cell = cell_at(place.cell);
+    let offset = table[of_cell.offsets + step];
+    let running = table[of_cell.offsets + step + 1u] - offset;
     let row = offset + first;
-    let states_of_direction = direction * (p.batch + p.tokens);
-    let after = p.batch + row_offset(max(step, 1u) - 1u);
+    let states_of_direction = place.direction * (of_cell.batch + of_cell.tokens);
+    let after = of_cell.batch + table[of_cell.offsets + max(step, 1u) - 1u];
     let previous = states_of_direction + first + select(after, 0u, step == 0u);
     return Tile(
-        direction,
+        place.cell,
+        place.direction,
         step,
         first,
         min(running - min(first, running), TILE),
         row,
-        direction * p.gate_rows + row - p.first_row,
+        place.direction * of_cell.gate_rows + row - of_cell.first_row,
         previous,
-        states_of_direction + p.batch + row,
+        states_of_direction + of_cell.batch + row,
     );
 }
 
 // `limit`, for the end of a loop. Mesa's lavapipe compiles a shader anew at every dispatch, the uniform's values put in and
 // loops unrolled, where nothing else decides how often a loop runs; here the workgroup seems to.
-fn bound(direction: u32, limit: u32) -> u32 { return limit + p.zero * direction; }
+fn bound(direction: u32, limit: u32) -> u32 { return limit + cell_at(0u).zero * direction; }
 
 fn site_at(tile: Tile, lane: u32, unit: u32) -> Site {
     return Site(
