@@ -6,7 +6,11 @@ use std::borrow::Cow;
 
 use naga::back::{glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, ArraySize, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use naga::{
+    AddressSpace, ArraySize, ImageClass, Module, ScalarKind, ShaderStage, StorageAccess,
+    StorageFormat, TypeInner,
+};
+use wgpu_rnn::Precision;
 use wgpu_rnn::gpu::shader::{Access, Shader, all};
 
 const MAIN: (ShaderStage, &str) = (ShaderStage::Compute, "main");
@@ -162,11 +166,19 @@ fn bindings_are_those_of_the_rust_side() {
                     );
                 }
                 (1, slot, AddressSpace::Handle) => {
-                    assert!(
-                        matches!(inner, TypeInner::Image { .. }),
-                        "{label}: no texture"
-                    );
-                    storage[slot as usize] = Some(Access::Texture);
+                    let TypeInner::Image {
+                        class: ImageClass::Storage { format, access },
+                        ..
+                    } = inner
+                    else {
+                        panic!("{label}: no storage texture")
+                    };
+                    assert_eq!(*access, StorageAccess::LOAD, "{label}");
+                    storage[slot as usize] = Some(Access::Texture(match format {
+                        StorageFormat::Rgba32Float => Precision::F32,
+                        StorageFormat::Rgba16Float => Precision::F16,
+                        format => panic!("{label}: a texture of {format:?}"),
+                    }));
                 }
                 place => panic!("{label}: a binding at {place:?}"),
             }
@@ -229,8 +241,10 @@ fn workgroups_fit_the_default_limits() {
             .count();
         // One form is beyond them: an LSTM's step in one dispatch with its weights in a buffer. It is chosen where a device binds
         // more, and gives way to its parts' dispatches elsewhere: `steps::with_default_limits` of the networks' tests.
-        let has_texture = shader.bindings().contains(&Access::Texture);
-        let most = match label.starts_with("layer_step_lstm") && !has_texture {
+        let has_texture =
+            (shader.bindings().iter()).any(|access| matches!(access, Access::Texture(_)));
+        let most = match label.starts_with("layer_step_lstm") && !has_texture
+        {
             true => 9,
             false => 8,
         };

@@ -107,7 +107,13 @@ impl GpuPlan {
         check_aliases(&program, &recording, &buffers)?;
         let textures = textures(context, &program, &recording)?;
         let refreshes = refreshes(&recording, &textures);
-        let groups = bind_groups(context, &recording, (&buffers, &textures), &tables)?;
+        let groups = bind_groups(
+            context,
+            &program,
+            &recording,
+            (&buffers, &textures),
+            &tables,
+        )?;
         let own = (0..).zip(&buffers).filter(|(index, _)| {
             let mut given = external.iter();
             !given.any(|(id, _)| id.0 == *index)
@@ -574,7 +580,7 @@ fn check_aliases(program: &Program, recording: &Recording, buffers: &[BufferSlic
     for group in &recording.groups {
         let ids = |wanted: Access| {
             group.iter().filter_map(move |binding| match binding {
-                Binding::Read(id) | Binding::ReadWrite(id) if binding.access() == wanted => {
+                Binding::Read(id) | Binding::ReadWrite(id) if binding.access(program) == wanted => {
                     Some(id.0)
                 }
                 _ => None,
@@ -625,12 +631,16 @@ fn refreshes(recording: &Recording, textures: &[(BufferId, TextureCopy)]) -> [Ve
 /// Group 1 of every dispatch.
 fn bind_groups(
     context: &Context,
+    program: &Program,
     recording: &Recording,
     (buffers, textures): (&[BufferSlice], &[(BufferId, TextureCopy)]),
     tables: &Tables,
 ) -> Result<Vec<wgpu::BindGroup>> {
     let bind = |bindings: &Vec<Binding>| {
-        let access: Vec<Access> = bindings.iter().map(|binding| binding.access()).collect();
+        let access: Vec<Access> = bindings
+            .iter()
+            .map(|binding| binding.access(program))
+            .collect();
         let layout = context.pipelines.storage_layout(context, &access)?;
         let resource = |binding: &Binding| match binding {
             Binding::Read(id) | Binding::ReadWrite(id) => {

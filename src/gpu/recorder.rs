@@ -37,13 +37,20 @@ pub(crate) enum Binding {
 }
 
 impl Binding {
-    pub(crate) fn access(self) -> Access {
+    /// How a dispatch of `program` uses it.
+    pub(crate) fn access(self, program: &Program) -> Access {
         match self {
             Self::Read(_) | Self::Table | Self::ScratchRead => Access::Read,
             Self::ReadWrite(_) | Self::ScratchWrite => Access::ReadWrite,
-            Self::Texture(_) => Access::Texture,
+            Self::Texture(id) => Access::Texture(precision(program, id)),
         }
     }
+}
+
+/// How a buffer is stored; another program's is refused elsewhere.
+fn precision(program: &Program, buffer: BufferId) -> Precision {
+    let spec = program.buffers().get(buffer.0);
+    spec.map_or(Precision::F32, |spec| spec.precision)
 }
 
 /// One dispatch as a kernel describes it.
@@ -218,6 +225,7 @@ impl<'a> Recorder<'a> {
             && self.program.buffers().get(buffer.0).is_some_and(|spec| {
                 spec.role == Role::Packed
                     && spec.len.is_multiple_of(4)
+                    && self.limits().max_storage_textures_per_shader_stage > 0
                     && TEXTURE_WIDTH <= limit
                     && spec.len.div_ceil(4 * TEXTURE_WIDTH) <= limit
             })
@@ -243,8 +251,7 @@ impl<'a> Recorder<'a> {
 
     /// How a buffer is stored; another program's is refused elsewhere.
     pub(crate) fn precision(&self, buffer: BufferId) -> Precision {
-        let spec = self.program.buffers().get(buffer.0);
-        spec.map_or(Precision::F32, |spec| spec.precision)
+        precision(self.program, buffer)
     }
 
     /// The same of a region's buffer, where there is one.
@@ -416,12 +423,9 @@ impl<'a> Recorder<'a> {
     fn check_dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
         let label = dispatch.shader.label();
         let defect = |text: &str| Err(Error::Device(format!("kernel `{label}`: {text}")));
-        if !(dispatch.bindings.iter().map(|binding| binding.access())).eq(dispatch
-            .shader
-            .bindings()
-            .iter()
-            .copied())
-        {
+        let access = |binding: &Binding| binding.access(self.program);
+        let declared = dispatch.shader.bindings().iter().copied();
+        if !dispatch.bindings.iter().map(access).eq(declared) {
             return defect("its bindings are not those that the shader declares");
         }
         for (binding, declared) in dispatch.bindings.iter().zip(dispatch.shader.precisions()) {
@@ -449,7 +453,7 @@ impl<'a> Recorder<'a> {
         let groups = limits.max_compute_workgroups_per_dimension;
         let most = dispatch.workgroups.into_iter().max().unwrap_or(0);
         let bindings = dispatch.bindings.iter();
-        let buffers = bindings.filter(|binding| binding.access().is_storage());
+        let buffers = bindings.filter(|binding| access(binding).is_storage());
         let buffers = buffers.count();
         if buffers > storage || most > groups {
             let many = most > groups;

@@ -41,6 +41,8 @@ pub(crate) const LINEAR: usize = 256;
 
 /// Shader modules that several kernels share.
 pub(crate) mod lib {
+    use crate::ops::Precision;
+
     /// `is_finite`: neither infinite nor NaN.
     pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
@@ -52,10 +54,18 @@ pub(crate) mod lib {
     /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
     pub(crate) const STEP: &str = include_str!("../../../shaders/lib/step.wgsl");
     /// `weight_at`: of a buffer, or of its copy as a texture.
-    pub(crate) fn weights(texture: bool) -> &'static str {
+    pub(crate) fn weights(texture: Option<Precision>) -> [&'static str; 2] {
+        const TEXTURE: &str = include_str!("../../../shaders/lib/weights_texture.wgsl");
         match texture {
-            true => include_str!("../../../shaders/lib/weights_texture.wgsl"),
-            false => include_str!("../../../shaders/lib/weights_buffer.wgsl"),
+            None => ["", include_str!("../../../shaders/lib/weights_buffer.wgsl")],
+            Some(Precision::F32) => [
+                "alias WeightsTexture = texture_storage_2d<rgba32float, read>;",
+                TEXTURE,
+            ],
+            Some(Precision::F16) => [
+                "alias WeightsTexture = texture_storage_2d<rgba16float, read>;",
+                TEXTURE,
+            ],
         }
     }
     /// The twin of [`crate::random`].

@@ -122,18 +122,20 @@ pub(in crate::gpu::kernel) fn uniform(cells: &[Params]) -> Vec<u8> {
 }
 
 impl Kernel {
-    /// How it uses what it binds in a form.
-    fn access(&self, form: Form) -> Vec<Access> {
+    /// How it uses what it binds, the packed weights in a texture of this precision or in a buffer.
+    fn access(&self, texture: Option<Precision>) -> Vec<Access> {
         let mut access = self.bindings.to_vec();
-        if form.texture {
-            access[0] = Access::Texture;
+        if let Some(precision) = texture {
+            access[0] = Access::Texture(precision);
         }
         access
     }
 
     /// Storage buffers that it binds in a form.
     pub(in crate::gpu::kernel) fn storage_buffers(&self, form: Form) -> usize {
-        let access = self.access(form).into_iter();
+        let access = self
+            .access(form.texture.then_some(Precision::F32))
+            .into_iter();
         access.filter(|access| access.is_storage()).count()
     }
 }
@@ -151,6 +153,10 @@ pub(in crate::gpu::kernel) fn shader(
         _ => module!("lib/gates_vector.wgsl"),
     };
     let tile = format!("const TILE: u32 = {}u;", form.tile);
+    // Of the packed weights, which come first.
+    let stored = elements.first().map(|element| element.precision);
+    let texture = stored.filter(|_| form.texture);
+    let [format, weights] = crate::gpu::kernel::lib::weights(texture);
     let cells = format!("const CELLS: u32 = {MOST_CELLS}u;");
     let (of_uniform, count) = match kernel.many {
         true => (vec![&cells, module!("lib/cell_many.wgsl")], MOST_CELLS),
@@ -165,7 +171,8 @@ pub(in crate::gpu::kernel) fn shader(
         module!("lib/activation.wgsl"),
         crate::gpu::kernel::lib::STEP,
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
-        crate::gpu::kernel::lib::weights(form.texture),
+        format,
+        weights,
         module!("lib/recurrent.wgsl"),
         module!("lib/reduce_vector.wgsl"),
     ];
@@ -188,7 +195,7 @@ pub(in crate::gpu::kernel) fn shader(
     }
     modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
     let label = format!("{label}_{form}");
-    let access = kernel.access(form);
+    let access = kernel.access(texture);
     let shader =
         Shader::new(label, &modules, &access, count * size_of::<Params>()).storing(elements);
     match form.broadcast {
