@@ -86,7 +86,7 @@ fn f16_is_enabled_where_buffers_hold_it() {
         "gemm_sum",
         "layer_norm_rows",
         "layer_norm_rows_backward",
-        "layer_step_lstm",
+        "stack_step_lstm",
         "merge_directions",
         "recurrent_backward_gru",
         "recurrent_forward_elman",
@@ -239,11 +239,11 @@ fn workgroups_fit_the_default_limits() {
         let buffers = (shader.bindings().iter())
             .filter(|access| access.is_storage())
             .count();
-        // One form is beyond them: an LSTM's step in one dispatch with its weights in a buffer. It is chosen where a device binds
+        // One form is beyond them: an LSTM's steps in one dispatch with its weights in a buffer. It is chosen where a device binds
         // more, and gives way to its parts' dispatches elsewhere: `steps::with_default_limits` of the networks' tests.
         let has_texture =
             (shader.bindings().iter()).any(|access| matches!(access, Access::Texture(_)));
-        let most = match label.starts_with("layer_step_lstm") && !has_texture
+        let most = match label.starts_with("stack_step") && label.contains("_lstm_") && !has_texture
         {
             true => 9,
             false => 8,

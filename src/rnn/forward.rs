@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ops::{
     BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, LayerStep, MergeDirections,
     Mode, Precision, Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section,
-    StateRegions, StridedCopies,
+    StackStep, StateRegions, StridedCopies,
 };
 use crate::packed::PackedLayout;
 
@@ -241,11 +241,13 @@ impl Network {
     /// None at present; sizes were checked when the network was made.
     pub fn forward(&self, program: &mut Program) -> Result<()> {
         self.push_packing(program);
+        let mut stack = StackStep::default();
         for layer in &self.layers {
             if let Some(step) = self.layer_step(layer) {
-                program.push(Section::Forward, step);
+                stack.layers.push(step);
                 continue;
             }
+            program.push(Section::Forward, std::mem::take(&mut stack));
             self.push_input_dropout(program, layer, Section::Forward);
             for direction in 0..self.config.directions() {
                 self.push_initial_state(program, layer, direction);
@@ -267,10 +269,11 @@ impl Network {
                 self.push_final_state(program, layer, direction);
             }
         }
+        program.push(Section::Forward, stack);
         Ok(())
     }
 
-    /// The layer as one operation, for a batch of single steps of a stream.
+    /// The layer as part of one operation, for a batch of single steps of a stream.
     fn layer_step(&self, layer: &Layer) -> Option<LayerStep> {
         let config = &self.config;
         let plain = self.options.gradients.is_none()

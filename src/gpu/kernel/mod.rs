@@ -11,7 +11,6 @@ mod gemm;
 mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
-mod layer_step;
 mod loss_share;
 mod merge_directions;
 mod optimizer_control;
@@ -25,6 +24,7 @@ mod recurrent_forward;
 mod row_splits;
 mod softmax_cross_entropy;
 mod split_directions;
+mod stack_step;
 mod strided_copies;
 mod sum_partials;
 
@@ -88,7 +88,7 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::DropoutRows(op) => dropout_rows::record(op, recorder),
         Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
-        Operation::LayerStep(op) => layer_step::record(op, recorder),
+        Operation::StackStep(op) => stack_step::record(op, recorder),
         Operation::EmbeddingRows(op) => embedding_rows::record(op, recorder),
         Operation::EmbeddingRowsBackward(op) => embedding_rows_backward::record(op, recorder),
         Operation::PoolRows(op) => pool_rows::record(op, recorder),
@@ -133,7 +133,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
     shaders.extend(Pack::ALL.map(split_directions::shader));
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
-    shaders.extend(layer_step::shaders());
+    shaders.extend(stack_step::shaders());
     shaders.extend(recurrent_forward::shaders());
     shaders.extend(recurrent_backward::shaders());
     shaders

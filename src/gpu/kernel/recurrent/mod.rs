@@ -20,7 +20,7 @@ pub(super) use samples::{sample_shaders, sample_steps};
 pub(super) use schedule::{Phase, Schedule, fits_one_dispatch};
 pub(crate) use shader::cell_name;
 pub(super) use shader::{
-    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, RUNNING_ROWS, bindings, shader, variant,
+    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, RUNNING_ROWS, bindings, shader, uniform, variant,
     weight_bindings, weight_elements,
 };
 

@@ -103,7 +103,7 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) second: &'static str,
     /// Whether a dispatch takes several cells, up to [`MOST_CELLS`]: the uniform is an array of [`Params`].
     pub(in crate::gpu::kernel) many: bool,
-    /// Whether it does the input's product too.
+    /// Whether it does the products of layers' inputs too.
     pub(in crate::gpu::kernel) input: bool,
     /// How it uses its buffers.
     pub(in crate::gpu::kernel) bindings: &'static [Access],
@@ -180,9 +180,9 @@ pub(in crate::gpu::kernel) fn shader(
     modules.extend(kernel.rows);
     modules.extend(products(op));
     modules.extend(of_cell);
-    let input = form.product("input", 1);
+    let inputs = ["input", "below"].map(|name| form.product(name, 1));
     if kernel.input {
-        modules.push(&input);
+        modules.extend(inputs.iter().map(|product| &**product));
     }
     let mut label = format!("{}_{cell}", kernel.name);
     if op.spec.has_second_product() {
