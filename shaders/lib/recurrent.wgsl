@@ -87,7 +87,7 @@ struct Parameters {
     scratch_second: u32,
     vector_sums: u32,
     d_output: u32,
-    // Of a layer's step in one dispatch: terms of the input product, and places of its weights, of the rows and the states
+    // Of layers' steps in one dispatch: terms of the input product, and places of its weights, of the rows and the states
     // at the layer's edge.
     inputs: u32,
     input: u32,

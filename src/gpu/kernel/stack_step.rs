@@ -134,7 +134,8 @@ fn record_layers(layers: &[LayerStep], form: Form, recorder: &mut Recorder<'_>) 
         (None, 2..) => hidden.min(STACK_WORKGROUP),
         (cores, _) => hidden.div_ceil(cores.unwrap_or(1)).min(WORKGROUP),
     };
-    let workgroup = workgroup.next_power_of_two().max(form.least_workgroup());
+    let most = recorder.limits().max_compute_invocations_per_workgroup as usize;
+    let workgroup = { workgroup.next_power_of_two().min(most) }.max(form.least_workgroup());
     let mut overrides = recurrent::variant(recurrence);
     overrides.push(("WORKGROUP", workgroup as f64));
     overrides.push(("KEPT", kept(layers, form).max(1) as f64));
