@@ -95,7 +95,7 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::DropoutRows(op) => vec![Box::new(op)],
         Operation::RecurrentForward(op) => vec![Box::new(op)],
         Operation::RecurrentBackward(op) => vec![Box::new(op)],
-        Operation::LayerStep(op) => op.parts().iter().flat_map(implementations).collect(),
+        Operation::StackStep(op) => op.parts().iter().flat_map(implementations).collect(),
         Operation::EmbeddingRows(op) => vec![Box::new(op)],
         Operation::EmbeddingRowsBackward(op) => vec![Box::new(op)],
         Operation::PoolRows(op) => vec![Box::new(op)],

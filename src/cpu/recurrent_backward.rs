@@ -97,7 +97,7 @@ impl Run for RecurrentBackward {
         if let (Some(kind), Some(panels)) = (plain::kind(op), context.layer_panels()) {
             return self.run_plain(kind, panels, context);
         }
-        let packed = context.memory.read(op.weights)?;
+        let packed = context.memory.part(op.weights)?;
         let h = context.memory.part(op.states.h)?;
         let input = context.memory.part(op.states.recurrent_input)?;
         let mask = context.memory.optional(op.states.mask)?;

@@ -51,7 +51,7 @@ impl LayerSource {
 
     /// The buffer of the packed weights.
     pub(in crate::cpu) fn weights(&self) -> BufferId {
-        self.op.weights
+        self.op.weights.buffer
     }
 
     /// Takes on what another source wants too, if both are of the same layer.
@@ -112,8 +112,9 @@ impl LayerPanels {
         })
     }
 
-    /// Fills them from the packed weights of all directions.
+    /// Fills them from the buffer of the packed weights.
     pub(in crate::cpu) fn fill(&mut self, source: &LayerSource, packed: &[f32]) {
+        let packed = &packed[source.op.weights.offset..];
         with_cell!(source.kind, &source.op, 0, cell => self.fill_of_cell(source, cell, packed));
     }
 
