@@ -35,6 +35,7 @@ mod fill;
 mod gather_rows;
 mod gemm;
 mod gradient_norm;
+mod layer_backward;
 mod layer_forward;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
