@@ -5,7 +5,6 @@
 //! Sums over sequences are taken tile by tile, and what is a tile, and whether this is done at all, depends on the sizes alone:
 //! results are the same on any number of threads.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::cpu::access::{Accesses, elements, matrix};
@@ -13,13 +12,13 @@ use crate::cpu::memory::{Extent, Memory};
 use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::plain::{self, Entering, Given, Kind, LayerPanels, LayerSource, WeightGradients};
 use crate::cpu::plan::{Context, Run};
-use crate::cpu::recurrence::{Extents, check, most_rows, multiplications, of_directions};
+use crate::cpu::recurrence::{Extents, StepRows, check, most_rows, multiplications, of_directions};
 use crate::cpu::recurrent_backward::GradientExtents;
 use crate::cpu::tile::{BackwardRows, InputRows, Rows};
 use crate::error::{Error, Result};
 use crate::ops::{
     ColumnSums, Gemm, Matrix, Operation, Program, Recurrence, RecurrentBackward, Region, Role,
-    RowMap,
+    RowMap, TableOffset,
 };
 
 /// Sequences that should run in a step on average: with fewer there are too few tiles.
@@ -73,6 +72,9 @@ impl LayerBackward {
         if program.buffers().get(op.weights.0)?.role != Role::Packed {
             return None;
         }
+        if !(1..=2).contains(&op.directions) || !Self::is_small(op, kind, operations) {
+            return None;
+        }
         let mut directions = Vec::with_capacity(op.directions);
         for direction in 0..op.directions {
             let place = Place::new(op, direction)?;
@@ -97,13 +99,21 @@ impl LayerBackward {
         directions.iter().all(same).then_some((layer, taken))
     }
 
-    /// Whether the weights' gradients are small and there are many sequences.
+    /// Whether a tile's part of the weights' gradients is small.
+    fn is_small(op: &Recurrence, kind: Kind, operations: &[Operation]) -> bool {
+        // After the sweep and the biases' sums.
+        let Some(Operation::Gemm(input)) = operations.get(2) else {
+            return false;
+        };
+        plain::partial_len(op, kind, input.m) <= MOST_PARTIAL
+    }
+
+    /// Whether there are many sequences, and the weights' gradients of all tiles are few.
     fn is_worth_it(&self) -> bool {
         let (op, rows) = (&self.sweep.forward, self.directions[0].input.k);
         let partial = self.partial_len();
         let gates = elements(&[rows, op.hidden, op.layout.slots]);
         rows / op.steps.len() >= LEAST_SEQUENCES
-            && partial <= MOST_PARTIAL
             && elements(&[partial, self.tiles(), PARTIALS_SHARE]) <= gates
     }
 
@@ -268,6 +278,9 @@ impl<'a> Place<'a> {
         let offsets = op.offsets.offsets();
         let (start, end) = (*offsets.get(op.steps.start)?, *offsets.get(op.steps.end)?);
         let units = op.hidden * op.layout.slots;
+        if end <= start || units == 0 {
+            return None;
+        }
         let row = (direction * op.gate_rows + start).checked_sub(op.first_row)?;
         Some(Self {
             op,
@@ -294,8 +307,7 @@ impl<'a> Place<'a> {
             Some(Operation::Gemm(gemm)) => Some(gemm).filter(|gemm| self.is_d_input(gemm, input.m)),
             _ => None,
         };
-        let fits = self.end > self.start
-            && self.is_bias(bias)
+        let fits = self.is_bias(bias)
             && self.is_weights(input)
             && self.is_weights(recurrent)
             && self.reads_states(program, recurrent)
@@ -336,22 +348,18 @@ impl<'a> Place<'a> {
         let op = self.op;
         let states = self.direction * (op.batch + op.tokens) * op.state;
         let states = op.states.h.at(states);
-        let previous = op.offsets.previous_rows();
-        let Some(previous) = previous.get(self.start..self.end) else {
-            return false;
-        };
+        let previous = op.steps.clone().flat_map(|step| {
+            let rows = StepRows::new(op, step);
+            rows.previous..rows.previous + rows.count
+        });
         let read = match gemm.map {
             Some(RowMap::GatherK(table)) => {
-                let words = program.words().get(table.0..);
-                let words = words.and_then(|words| words.get(..gemm.k));
-                gemm.a.region == states && words == Some(previous)
+                let words = words(program, table, gemm.k).iter();
+                gemm.a.region == states && words.map(|&row| row as usize).eq(previous)
             }
             _ => {
-                let in_order = (self.start..self.end).zip(previous);
-                gemm.a.region == states.at(self.start * op.state)
-                    && in_order
-                        .into_iter()
-                        .all(|(row, &previous)| row == previous as usize)
+                let first = states.at(self.start * op.state);
+                gemm.a.region == first && (self.start..self.end).eq(previous)
             }
         };
         read && gemm.m == op.state && op.states.recurrent_input == op.states.h
@@ -371,14 +379,21 @@ impl<'a> Place<'a> {
     }
 }
 
+/// `len` words of the table; fewer if it ends before.
+fn words(program: &Program, table: TableOffset, len: usize) -> &[u32] {
+    let words = program.words().get(table.0..).unwrap_or_default();
+    &words[..len.min(words.len())]
+}
+
 /// Whether no two rows of a product's result go to one place.
 fn distinct(program: &Program, gemm: &Gemm) -> bool {
     let Some(RowMap::ScatterM(table)) = gemm.map else {
         return true;
     };
-    let words = program.words().get(table.0..);
-    let words = words.and_then(|words| words.get(..gemm.m));
-    words.is_some_and(|words| words.iter().collect::<HashSet<_>>().len() == words.len())
+    let words = words(program, table, gemm.m);
+    let mut taken = vec![false; words.iter().max().map_or(0, |&row| row as usize + 1)];
+    let first = |&row: &u32| !std::mem::replace(&mut taken[row as usize], true);
+    words.iter().all(first)
 }
 
 impl Products {
