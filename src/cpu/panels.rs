@@ -77,6 +77,11 @@ impl Panels {
         &S::as_simd_f32s(&self.values).0[panel * len..(panel + 1) * len]
     }
 
+    /// Vectors of a panel.
+    pub(super) fn vectors(&self) -> usize {
+        self.vectors
+    }
+
     /// Elements.
     pub(super) fn len(&self) -> usize {
         self.values.len()

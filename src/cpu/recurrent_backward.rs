@@ -21,7 +21,7 @@ use crate::cpu::recurrence::{
     recurrent_slots,
 };
 use crate::cpu::recurrent_forward::{CANDIDATE_SLOT, part, row, unit_slots};
-use crate::cpu::tile::{BackwardRows, Rows};
+use crate::cpu::tile::{BackwardRows, InputRows, Rows};
 use crate::error::{Error, Result};
 use crate::ops::{RandomPurpose, Recurrence, RecurrentBackward, Region};
 
@@ -30,15 +30,15 @@ pub(super) const UNIT_COST: usize = 192;
 const SLOTS: usize = 4;
 
 /// Sizes of the tensors that the backward adds, all directions.
-struct GradientExtents {
-    output: usize,
-    h: usize,
-    c: usize,
+pub(super) struct GradientExtents {
+    pub(super) output: usize,
+    pub(super) h: usize,
+    pub(super) c: usize,
     vectors: usize,
 }
 
 impl GradientExtents {
-    fn new(op: &RecurrentBackward) -> Self {
+    pub(super) fn new(op: &RecurrentBackward) -> Self {
         let forward = &op.forward;
         let of = |sizes: &[usize]| elements(sizes).saturating_mul(forward.directions);
         Self {
@@ -171,12 +171,15 @@ impl RecurrentBackward {
                             c: &c[of(c, extents.c)],
                             d_output: output,
                             rebuilt: self.rebuilt,
+                            products: None,
                         };
                         let rows = BackwardRows {
                             gates: Rows::new(gates, units),
                             d_h: Rows::new(d_h, hidden),
                             d_c: Rows::new(d_c, hidden),
                             products: Rows::new(products, plain::scratch_width(op, kind)),
+                            partial: Rows::absent(),
+                            d_input: InputRows::absent(),
                         };
                         plain::backward(op, (kind, direction), panels, given, rows);
                     };

@@ -11,8 +11,10 @@ use crate::cpu::simd::{SLOTS, lanes};
 use crate::error::Result;
 use crate::ops::{BufferId, Recurrence};
 
-/// Vectors of a panel of the backward's product.
-pub(super) const BACKWARD_VECTORS: usize = 4;
+/// Vectors of a panel of the backward's products: 1, 2 or 4, as few columns need no more.
+fn backward_vectors(columns: usize) -> usize {
+    columns.div_ceil(lanes()).next_power_of_two().min(4)
+}
 
 /// Where a layer's panels come from.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub(in crate::cpu) struct LayerSource {
     inputs: Option<usize>,
     /// Whether there is a backward.
     backward: bool,
+    /// Inputs whose gradients are wanted, if any.
+    input_gradients: Option<usize>,
 }
 
 impl LayerSource {
@@ -34,6 +38,7 @@ impl LayerSource {
             kind,
             inputs: None,
             backward: false,
+            input_gradients: None,
         })
     }
 
@@ -47,6 +52,15 @@ impl LayerSource {
     pub(in crate::cpu) fn with_backward(self) -> Self {
         let backward = true;
         Self { backward, ..self }
+    }
+
+    /// What the gradients of `inputs` inputs need, too.
+    pub(in crate::cpu) fn with_input_gradients(self, inputs: usize) -> Self {
+        let input_gradients = Some(inputs);
+        Self {
+            input_gradients,
+            ..self
+        }
     }
 
     /// The buffer of the packed weights.
@@ -64,6 +78,7 @@ impl LayerSource {
         if same {
             self.backward |= other.backward;
             self.inputs = self.inputs.or(other.inputs);
+            self.input_gradients = self.input_gradients.or(other.input_gradients);
         }
         same
     }
@@ -78,8 +93,10 @@ pub(in crate::cpu) struct LayerPanels {
     pub(super) input: Vec<Panels>,
     /// By unit: the biases, in a panel of one term.
     pub(super) bias: Vec<Panels>,
-    /// By input: what comes back through the products.
+    /// By state: what comes back through the recurrent products.
     pub(super) backward: Vec<Panels>,
+    /// By input: what comes back through the input's products.
+    pub(super) input_backward: Vec<Panels>,
 }
 
 impl LayerPanels {
@@ -91,7 +108,7 @@ impl LayerPanels {
     fn of_cell<C: PlainCell<V>, const V: usize>(
         pool: &Arc<MemoryPool>,
         source: &LayerSource,
-        cell: C,
+        _: C,
     ) -> Result<Self> {
         let hidden = source.op.hidden;
         let units = hidden.div_ceil(lanes());
@@ -102,13 +119,18 @@ impl LayerPanels {
                 .collect::<Result<_>>()
         };
         let inputs = source.inputs.unwrap_or(0);
-        let columns = hidden.div_ceil(lanes() * BACKWARD_VECTORS);
-        let terms = product_width(cell, hidden);
+        let back = |columns: usize| {
+            let vectors = backward_vectors(columns);
+            let terms = V * hidden.next_multiple_of(lanes());
+            [columns.div_ceil(lanes() * vectors), terms, vectors]
+        };
+        let wanted = source.input_gradients;
         Ok(Self {
             forward: of_directions(true, [units, hidden, V])?,
             input: of_directions(source.inputs.is_some(), [units, inputs, V])?,
             bias: of_directions(source.inputs.is_some(), [units, 1, C::UNIT])?,
-            backward: of_directions(source.backward, [columns, terms, BACKWARD_VECTORS])?,
+            backward: of_directions(source.backward, back(hidden))?,
+            input_backward: of_directions(wanted.is_some(), back(wanted.unwrap_or(0)))?,
         })
     }
 
@@ -121,7 +143,7 @@ impl LayerPanels {
     fn fill_of_cell<C: PlainCell<V>, const V: usize>(
         &mut self,
         source: &LayerSource,
-        cell: C,
+        _: C,
         packed: &[f32],
     ) {
         let (op, layout) = (&source.op, &source.op.layout);
@@ -140,20 +162,32 @@ impl LayerPanels {
         }
         for (direction, panels) in self.backward.iter_mut().enumerate() {
             let weights = weights(direction, layout.recurrent);
-            fill_backward(cell, op.hidden, weights, panels);
+            let slots = &C::ORDER[C::UNIT - V..];
+            fill_backward::<C, V>([op.hidden, op.hidden], slots, weights, panels);
+        }
+        for (direction, panels) in self.input_backward.iter_mut().enumerate() {
+            let inputs = source.input_gradients.unwrap_or(0);
+            let weights = weights(direction, layout.input);
+            fill_backward::<C, V>([inputs, op.hidden], &C::ORDER, weights, panels);
         }
     }
 
     /// Elements.
     pub(in crate::cpu) fn len(&self) -> usize {
-        let of_directions = [&self.forward, &self.input, &self.bias, &self.backward];
+        let of_directions = [
+            &self.forward,
+            &self.input,
+            &self.bias,
+            &self.backward,
+            &self.input_backward,
+        ];
         of_directions.into_iter().flatten().map(Panels::len).sum()
     }
 }
 
-/// Elements of the gradients of a sequence's recurrent products: vector by vector of units, of each the products'.
-pub(super) fn product_width<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> usize {
-    hidden.next_multiple_of(lanes()) * V
+/// Elements of the gradients of a sequence's sums: slot by slot in the cell's order, of each all units in whole vectors.
+pub(super) fn product_width<C: PlainCell<V>, const V: usize>(_: C, hidden: usize) -> usize {
+    hidden.next_multiple_of(lanes()) * C::UNIT
 }
 
 /// Of `[terms, hidden, slots]` for each vector of units the slots that are asked for.
@@ -174,22 +208,23 @@ fn fill_by_unit<C: PlainCell<V>, const V: usize, const N: usize>(
     });
 }
 
+/// Of `[columns, hidden, slots]` the weights of `slots`, slot by slot, for the columns of each panel.
 fn fill_backward<C: PlainCell<V>, const V: usize>(
-    _: C,
-    hidden: usize,
+    [columns, hidden]: [usize; 2],
+    slots: &[usize],
     weights: &[f32],
     panels: &mut Panels,
 ) {
-    let lanes = lanes();
+    let (lanes, vectors) = (lanes(), panels.vectors());
+    let whole = hidden.next_multiple_of(lanes);
     panels.fill(weights, |panel, term, vector| {
-        let input = (panel * BACKWARD_VECTORS + vector) * lanes;
-        let (block, within) = (term / (V * lanes), term % (V * lanes));
-        let unit = block * lanes + within % lanes;
+        let column = (panel * vectors + vector) * lanes;
+        let unit = term % whole;
         LaneRun {
-            start: (input * hidden + unit) * C::UNIT + C::PRODUCTS[within / lanes],
+            start: (column * hidden + unit) * C::UNIT + slots[term / whole],
             stride: hidden * C::UNIT,
             len: if unit < hidden {
-                hidden.saturating_sub(input)
+                columns.saturating_sub(column)
             } else {
                 0
             },
