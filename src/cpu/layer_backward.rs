@@ -69,7 +69,7 @@ impl LayerBackward {
         };
         let (op, mut taken) = (&sweep.forward, 1);
         let kind = plain::kind(op)?;
-        if program.buffers().get(op.weights.0)?.role != Role::Packed {
+        if program.buffers().get(op.weights.buffer.0)?.role != Role::Packed {
             return None;
         }
         if !(1..=2).contains(&op.directions) || !Self::is_small(op, kind, operations) {
@@ -369,7 +369,7 @@ impl<'a> Place<'a> {
     fn is_d_input(&self, gemm: &Gemm, inputs: usize) -> bool {
         let op = self.op;
         let weights = self.direction * op.layout.len() + op.layout.input;
-        let weights = Region::from(op.weights).at(weights);
+        let weights = op.weights.at(weights);
         gemm.a == Matrix::rows(self.gates, self.units)
             && gemm.b == Matrix::rows(weights, self.units).transposed()
             && gemm.c.strides == [inputs, 1]
