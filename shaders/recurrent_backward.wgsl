@@ -9,8 +9,8 @@
 alias recurrent_Term = Products;
 alias recurrent_Weight = UnitWeights;
 alias recurrent_Sum = UnitSums;
-fn recurrent_terms() -> u32 { return p.hidden; }
-fn recurrent_units() -> u32 { return thread_units(); }
+fn recurrent_terms(tile: Tile) -> u32 { return cell_at(tile.cell).hidden; }
+fn recurrent_units() -> u32 { return thread_units(p.state); }
 fn recurrent_term(tile: Tile, lane: u32, j: u32) -> Products {
     let at = (tile.gate_row + lane) * p.hidden + j;
     if (WHOLE_NORM) { return recurrent_products(sums_at(at)); }
@@ -23,7 +23,7 @@ fn recurrent_weight(tile: Tile, unit: u32, j: u32) -> UnitWeights {
 fn recurrent_times(weights: UnitWeights, term: Products) -> UnitSums { return unit_products(weights, term); }
 
 // Threads that the elements of a state take.
-fn thread_units() -> u32 { return (p.state + UNITS - 1u) / UNITS; }
+fn thread_units(state: u32) -> u32 { return (state + UNITS - 1u) / UNITS; }
 
 // Begins a step; `next` is the tile at the step after, of size 0 if that is not in this chunk.
 fn state_phase(tile: Tile, next: Tile, unit: u32, thread: u32) {
@@ -59,12 +59,13 @@ fn norm_phase(tile: Tile, thread: u32) {
 }
 
 fn all_phases(tile: Tile, next: Tile, thread: u32) {
-    for (var base = 0u; base < bound(tile.direction, thread_units()); base += WORKGROUP) {
+    let of_cell = cell_at(tile.cell);
+    for (var base = 0u; base < bound(tile.direction, thread_units(of_cell.state)); base += WORKGROUP) {
         state_phase(tile, next, base + thread, thread);
     }
     storageBarrier(); // the gates' gradients, or what the next phase reads, are written
     if (HAS_SECOND) {
-        for (var base = 0u; base < bound(tile.direction, p.second_inputs); base += WORKGROUP) {
+        for (var base = 0u; base < bound(tile.direction, of_cell.second_inputs); base += WORKGROUP) {
             second_phase(tile, base + thread, thread);
         }
         storageBarrier();
@@ -76,31 +77,33 @@ fn all_phases(tile: Tile, next: Tile, thread: u32) {
 }
 
 // The tile at the step after `step`, of size 0 if that is not in this chunk.
-fn next_tile(direction: u32, first: u32, step: u32) -> Tile {
-    if (step + 1u == bound(direction, p.last_step)) { return Tile(); }
-    return tile_at(direction, first, step + 1u);
+fn next_tile(place: Place, first: u32, step: u32) -> Tile {
+    if (step + 1u == bound(place.direction, cell_at(place.cell).last_step)) { return Tile(); }
+    return tile_at(place, first, step + 1u);
 }
 
 fn run(group: vec3u, thread: u32) {
+    let place = enter(group.z);
+    let of_cell = cell_at(place.cell);
     let first = group.y * TILE;
     if (PERSISTENT) {
-        for (var step = p.last_step; step > bound(group.z, p.first_step); step--) {
-            let tile = tile_at(group.z, first, step - 1u);
+        for (var step = of_cell.last_step; step > bound(place.direction, of_cell.first_step); step--) {
+            let tile = tile_at(place, first, step - 1u);
             // Sequences are sorted: the tile's first is the last to end.
-            if (tile.size > 0u) { all_phases(tile, next_tile(group.z, first, step - 1u), thread); }
+            if (tile.size > 0u) { all_phases(tile, next_tile(place, first, step - 1u), thread); }
         }
-        let tile = tile_at(group.z, first, p.first_step);
+        let tile = tile_at(place, first, of_cell.first_step);
         if (tile.size == 0u) { return; }
-        for (var base = 0u; base < bound(tile.direction, thread_units()); base += WORKGROUP) {
+        for (var base = 0u; base < bound(tile.direction, thread_units(of_cell.state)); base += WORKGROUP) {
             flush_phase(tile, base + thread, thread);
         }
         return;
     }
-    let step = p.first_step + relative_step.value;
-    let tile = tile_at(group.z, first, step);
+    let step = of_cell.first_step + relative_step.value;
+    let tile = tile_at(place, first, step);
     if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;
-    if (PHASE == 0u) { state_phase(tile, next_tile(group.z, first, step), unit, thread); }
+    if (PHASE == 0u) { state_phase(tile, next_tile(place, first, step), unit, thread); }
     if (PHASE == 1u) { norm_phase(tile, thread); }
     if (PHASE == 2u) { second_phase(tile, unit, thread); }
     if (PHASE == 3u) { flush_phase(tile, unit, thread); }

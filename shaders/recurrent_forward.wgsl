@@ -12,7 +12,7 @@
 alias recurrent_Term = f32;
 alias recurrent_Weight = Products;
 alias recurrent_Sum = Products;
-fn recurrent_terms() -> u32 { return p.state; }
+fn recurrent_terms(tile: Tile) -> u32 { return cell_at(tile.cell).state; }
 fn recurrent_units() -> u32 { return p.hidden; }
 fn recurrent_term(tile: Tile, lane: u32, k: u32) -> f32 { return old_input_of(tile, lane, k); }
 fn recurrent_weight(tile: Tile, unit: u32, k: u32) -> Products {
@@ -37,7 +37,8 @@ fn norm_phase(tile: Tile, thread: u32) {
 }
 
 fn all_phases(tile: Tile, thread: u32) {
-    for (var base = 0u; base < bound(tile.direction, p.hidden); base += WORKGROUP) {
+    let of_cell = cell_at(tile.cell);
+    for (var base = 0u; base < bound(tile.direction, of_cell.hidden); base += WORKGROUP) {
         recurrent_phase(tile, base + thread, thread);
     }
     storageBarrier(); // the step's states, or what the next phase reads, are written
@@ -46,7 +47,7 @@ fn all_phases(tile: Tile, thread: u32) {
         storageBarrier();
     }
     if (HAS_SECOND) {
-        for (var base = 0u; base < bound(tile.direction, p.second_outputs); base += WORKGROUP) {
+        for (var base = 0u; base < bound(tile.direction, of_cell.second_outputs); base += WORKGROUP) {
             second_phase(tile, base + thread, thread);
         }
         storageBarrier();
@@ -54,17 +55,19 @@ fn all_phases(tile: Tile, thread: u32) {
 }
 
 fn run(group: vec3u, thread: u32) {
+    let place = enter(group.z);
+    let of_cell = cell_at(place.cell);
     let first = group.y * TILE;
     if (PERSISTENT) {
-        for (var step = p.first_step; step < bound(group.z, p.last_step); step++) {
-            let tile = tile_at(group.z, first, step);
+        for (var step = of_cell.first_step; step < bound(place.direction, of_cell.last_step); step++) {
+            let tile = tile_at(place, first, step);
             // Sequences are sorted: when the tile's first has ended, all have.
             if (tile.size == 0u) { break; }
             all_phases(tile, thread);
         }
         return;
     }
-    let tile = tile_at(group.z, first, p.first_step + relative_step.value);
+    let tile = tile_at(place, first, of_cell.first_step + relative_step.value);
     if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;
     if (PHASE == 0u) { recurrent_phase(tile, unit, thread); }

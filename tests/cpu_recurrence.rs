@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
-use wgpu_rnn::rnn::{GradientMode, Rnn};
+use wgpu_rnn::ops::{Program, Region, Role, Section};
+use wgpu_rnn::rnn::{GradientMode, Network, NetworkOptions, Rnn};
 use wgpu_rnn::*;
 
 /// Values in [-1, 1) from a small generator, seeded.
@@ -80,6 +81,38 @@ impl Case {
         (output, gradients)
     }
 
+    /// Layers whose backward is done tile by tile as one.
+    fn layers_by_tiles(&self) -> usize {
+        let device = CpuDevice::with_threads(2).unwrap();
+        let mut program = Program::new();
+        let len = self.weights().data().len();
+        let [parameters, gradients] =
+            ["parameters", "gradients"].map(|label| program.buffer(label, len, Role::External));
+        let options = NetworkOptions {
+            gradients: Some(GradientMode::Save),
+            ..NetworkOptions::on(&device)
+        };
+        let packing = Arc::new(Packing::new(&self.lengths).unwrap());
+        let [place, gradient] = [parameters, gradients].map(Region::from);
+        let network = Network::new(
+            &mut program,
+            &self.config,
+            &packing,
+            &options,
+            place,
+            Some(gradient),
+        )
+        .unwrap();
+        network.forward(&mut program).unwrap();
+        network.backward(&mut program).unwrap();
+        let external =
+            [parameters, gradients].map(|id| (id, device.buffer("weights", len).unwrap()));
+        let mut plan = device.load(program, &external).unwrap();
+        let spans = plan.profile(Section::Backward).unwrap();
+        let by_tiles = spans.iter().filter(|span| span.label == "layer_backward");
+        by_tiles.count()
+    }
+
     /// The reference in `T`: everything that comes out, by name.
     /// `number` makes a `T` of a value and its index in its tensor.
     fn reference<T: reference::Float>(
@@ -142,6 +175,11 @@ impl Case {
     /// rounding at random (the device rounds more often, in another order); and at least 64 roundings. All of it is
     /// relative to the largest element of a tensor.
     fn check(&self) {
+        self.check_with_chunks(7);
+    }
+
+    /// Likewise, with so many rows in a chunk where gates are recomputed.
+    fn check_with_chunks(&self, chunk: usize) {
         let exact = self.reference(|value, _| f64::from(value));
         let named = |rounded: Vec<(String, Vec<f32>)>| {
             let pairs = exact.iter().zip(rounded);
@@ -167,12 +205,17 @@ impl Case {
             self.name
         );
         for set in Instructions::available() {
-            self.check_on(set, &exact, tolerance);
+            self.check_on(set, chunk, (&exact, tolerance));
         }
     }
 
     /// Compares an instruction set's results, of either way to keep gates, with the exact ones.
-    fn check_on(&self, set: Instructions, exact: &[(String, Vec<f64>)], tolerance: f64) {
+    fn check_on(
+        &self,
+        set: Instructions,
+        chunk: usize,
+        (exact, tolerance): (&[(String, Vec<f64>)], f64),
+    ) {
         let run = |threads: usize, mode, chunk| {
             let options = CpuOptions::new().threads(threads).instructions(set);
             self.run(&options, mode, chunk)
@@ -183,7 +226,7 @@ impl Case {
             "{}, {set}: another number of threads, other results",
             self.name
         );
-        let recomputed = run(3, GradientMode::Recompute, 7);
+        let recomputed = run(3, GradientMode::Recompute, chunk);
         for (run, (output, gradients)) in [("saved", saved), ("recomputed", recomputed)] {
             for ((what, got), (_, exact)) in self.named(output, gradients).iter().zip(exact) {
                 let difference = worst(got, exact);
@@ -465,6 +508,56 @@ fn one_pass_over_a_layer_is_the_same_as_two() {
                 mode: Mode::Training,
             }
             .check();
+        }
+    }
+}
+
+/// So many sequences that a tile of them is taken through all of a layer's backward at once: small layers, whole and half
+/// vectors of units, several tiles of which the last is not full, sequences without steps, and several chunks of time.
+#[test]
+fn a_backward_by_tiles_matches_the_reference_on_any_number_of_threads() {
+    let ragged = |most: usize| (0..150).map(|i| i * 7 % 29 * most / 28).collect();
+    let dense = vec![24; 150];
+    let cases: [(&str, RnnConfigBuilder, Vec<usize>); 5] = [
+        ("elman", RnnConfig::elman(5, 17), ragged(60)),
+        (
+            "lstm",
+            RnnConfig::lstm(3, 16).residual(true).layers(2),
+            ragged(60),
+        ),
+        ("lstm, several chunks", RnnConfig::lstm(4, 64), ragged(150)),
+        ("gru", RnnConfig::gru(3, 17), dense),
+        ("gru, several chunks", RnnConfig::gru(5, 48), ragged(110)),
+    ];
+    for (index, (name, builder, lengths)) in cases.into_iter().enumerate() {
+        for direction in [
+            [Direction::Forward, Direction::Reverse][index % 2],
+            Direction::BidirectionalConcat,
+        ] {
+            let case = Case {
+                name: format!("{name} by tiles, {direction:?}"),
+                config: builder.clone().direction(direction).build().unwrap(),
+                lengths: lengths.clone(),
+                mode: Mode::Training,
+            };
+            assert_eq!(
+                case.layers_by_tiles(),
+                case.config.layer_count(),
+                "{}",
+                case.name
+            );
+            case.check_with_chunks(2500);
+            for (mode, chunk) in [(GradientMode::Save, 4096), (GradientMode::Recompute, 2500)] {
+                let run = |threads| case.run(&CpuOptions::new().threads(threads), mode, chunk);
+                let first = run(1);
+                for threads in [2, 3, 7] {
+                    assert!(
+                        run(threads) == first,
+                        "{}, {mode:?}: another number of threads, other results",
+                        case.name
+                    );
+                }
+            }
         }
     }
 }

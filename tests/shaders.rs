@@ -6,7 +6,11 @@ use std::borrow::Cow;
 
 use naga::back::{glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, ArraySize, Module, ScalarKind, ShaderStage, StorageAccess, TypeInner};
+use naga::{
+    AddressSpace, ArraySize, ImageClass, Module, ScalarKind, ShaderStage, StorageAccess,
+    StorageFormat, TypeInner,
+};
+use wgpu_rnn::Precision;
 use wgpu_rnn::gpu::shader::{Access, Shader, all};
 
 const MAIN: (ShaderStage, &str) = (ShaderStage::Compute, "main");
@@ -82,7 +86,7 @@ fn f16_is_enabled_where_buffers_hold_it() {
         "gemm_sum",
         "layer_norm_rows",
         "layer_norm_rows_backward",
-        "layer_step_lstm",
+        "stack_step_lstm",
         "merge_directions",
         "recurrent_backward_gru",
         "recurrent_forward_elman",
@@ -162,11 +166,19 @@ fn bindings_are_those_of_the_rust_side() {
                     );
                 }
                 (1, slot, AddressSpace::Handle) => {
-                    assert!(
-                        matches!(inner, TypeInner::Image { .. }),
-                        "{label}: no texture"
-                    );
-                    storage[slot as usize] = Some(Access::Texture);
+                    let TypeInner::Image {
+                        class: ImageClass::Storage { format, access },
+                        ..
+                    } = inner
+                    else {
+                        panic!("{label}: no storage texture")
+                    };
+                    assert_eq!(*access, StorageAccess::LOAD, "{label}");
+                    storage[slot as usize] = Some(Access::Texture(match format {
+                        StorageFormat::Rgba32Float => Precision::F32,
+                        StorageFormat::Rgba16Float => Precision::F16,
+                        format => panic!("{label}: a texture of {format:?}"),
+                    }));
                 }
                 place => panic!("{label}: a binding at {place:?}"),
             }
@@ -174,11 +186,27 @@ fn bindings_are_those_of_the_rust_side() {
         let declared: Vec<_> = shader.bindings().iter().copied().map(Some).collect();
         assert_eq!(storage, declared, "{label}");
         let uniform = uniform.unwrap_or_else(|| panic!("{label}: no uniform"));
-        assert_scalars(label, module, uniform, shader.uniform_bytes());
+        assert_uniform(label, module, uniform, shader.uniform_bytes());
     }
 }
 
-/// The uniform is a struct of 4-byte scalars and arrays of `vec4` without gaps, so `repr(C)` lays its Rust twin out alike.
+/// The uniform is one struct or an array of such.
+fn assert_uniform(label: &str, module: &Module, inner: &TypeInner, bytes: usize) {
+    match *inner {
+        TypeInner::Array {
+            base,
+            size: ArraySize::Constant(count),
+            ..
+        } => {
+            let count = count.get() as usize;
+            assert!(bytes.is_multiple_of(count), "{label}: size of the uniform");
+            assert_scalars(label, module, &module.types[base].inner, bytes / count);
+        }
+        _ => assert_scalars(label, module, inner, bytes),
+    }
+}
+
+/// It is a struct of 4-byte scalars and arrays of `vec4` without gaps, so `repr(C)` lays its Rust twin out alike.
 fn assert_scalars(label: &str, module: &Module, inner: &TypeInner, bytes: usize) {
     let TypeInner::Struct { members, span } = inner else {
         panic!("{label}: the uniform is no struct")
@@ -211,10 +239,12 @@ fn workgroups_fit_the_default_limits() {
         let buffers = (shader.bindings().iter())
             .filter(|access| access.is_storage())
             .count();
-        // One form is beyond them: an LSTM's step in one dispatch with its weights in a buffer. It is chosen where a device binds
+        // One form is beyond them: an LSTM's steps in one dispatch with its weights in a buffer. It is chosen where a device binds
         // more, and gives way to its parts' dispatches elsewhere: `steps::with_default_limits` of the networks' tests.
-        let has_texture = shader.bindings().contains(&Access::Texture);
-        let most = match label.starts_with("layer_step_lstm") && !has_texture {
+        let has_texture =
+            (shader.bindings().iter()).any(|access| matches!(access, Access::Texture(_)));
+        let most = match label.starts_with("stack_step") && label.contains("_lstm_") && !has_texture
+        {
             true => 9,
             false => 8,
         };

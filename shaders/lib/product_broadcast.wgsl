@@ -1,4 +1,4 @@
-// A product over `PRODUCT_terms()` terms, for adapters with subgroups: the inputs of the tile's sequences reach all lanes
+// A product over `PRODUCT_terms` terms, for adapters with subgroups: the inputs of the tile's sequences reach all lanes
 // by broadcast, without workgroup memory and barriers.
 //
 // Each of the first eight lanes loads terms of one sequence; with fewer than eight sequences in a tile, lanes share them and
@@ -24,7 +24,7 @@ fn PRODUCT_sums_of(tile: Tile, unit: u32, thread: u32) -> PRODUCT_Sums {
     var inputs: array<PRODUCT_Term, INPUTS>;
     var weight: PRODUCT_Weight;
     let own = min(unit, PRODUCT_units() - 1u);
-    let terms = bound(tile.direction, PRODUCT_terms());
+    let terms = bound(tile.direction, PRODUCT_terms(tile));
     let whole = terms - terms % TERMS;
     for (var k = 0u; k < whole; k += TERMS) {
         loaded[LOADu] = PRODUCT_load(tile, LOADu / EACH, LOADu % EACH, k);

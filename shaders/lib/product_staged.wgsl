@@ -1,4 +1,4 @@
-// A product over `PRODUCT_terms()` terms, for every adapter: the workgroup stages the inputs of the tile's sequences in
+// A product over `PRODUCT_terms` terms, for every adapter: the workgroup stages the inputs of the tile's sequences in
 // its memory, CHUNK terms at a time, and each thread multiplies them with its own unit's weights.
 //
 // Rust writes PRODUCT's name and repeats a line that names LANE or PACK for each of them, because indices have to be
@@ -15,7 +15,7 @@ fn PRODUCT_sums_of(tile: Tile, unit: u32, thread: u32) -> PRODUCT_Sums {
     var sums: PRODUCT_Sums;
     var packs: array<PRODUCT_Pack, PACKS>;
     let own = min(unit, PRODUCT_units() - 1u);
-    let terms = bound(tile.direction, PRODUCT_terms());
+    let terms = bound(tile.direction, PRODUCT_terms(tile));
     for (var base = 0u; base < terms; base += PRODUCT_CHUNK) {
         let count = min(PRODUCT_CHUNK, terms - base);
         workgroupBarrier(); // the chunk before has been used

@@ -52,7 +52,7 @@ struct Parameters {
     // Places in the table.
     offsets: u32,
     order: u32,
-    // Elements of a direction's packed weights, and places of the parts in it.
+    // Elements of a direction's packed weights, and places of the first one's parts.
     weights_stride: u32,
     recurrent: u32,
     second: u32,
@@ -87,7 +87,7 @@ struct Parameters {
     scratch_second: u32,
     vector_sums: u32,
     d_output: u32,
-    // Of a layer's step in one dispatch: terms of the input product, and places of its weights, of the rows and the states
+    // Of layers' steps in one dispatch: terms of the input product, and places of its weights, of the rows and the states
     // at the layer's edge.
     inputs: u32,
     input: u32,
@@ -108,15 +108,22 @@ struct Parameters {
     zoneout_cell: f32,
     // See `bound`.
     zero: u32,
+    directions: u32,
     // The array below is aligned to 16 bytes.
     padding: u32,
-    padding_second: u32,
     // alpha, beta of gate, candidate, hidden for direction 0, then 1.
     activations: array<vec4f, 6>,
 }
 
+// What a workgroup works at: which of the dispatch's cells, and which direction.
+struct Place {
+    cell: u32,
+    direction: u32,
+}
+
 // The sequences of a tile at a step.
 struct Tile {
+    cell: u32,
     direction: u32,
     step: u32,
     // The first sequence, and how many of the tile's still run.
@@ -144,7 +151,7 @@ struct Site {
     next: u32,
 }
 
-@group(0) @binding(0) var<uniform> p: Parameters;
+// The uniform, `p`: lib/cell_*.wgsl.
 // Buffers that a kernel does not touch are not bound; another one of its own may have that number. Binding 0 are the packed weights of all directions, seen as gates (recurrent weights): lib/weights_*.wgsl.
 // The same, seen as numbers (second matrix, vectors)
 @group(1) @binding(1) var<storage, read> vectors: array<PackedNumber>;
@@ -168,30 +175,30 @@ fn put_gates(gate: u32, value: Gates) { gates[p.gates + gate] = to_KeptGates(val
 fn sums_at(gate: u32) -> Gates { return Gates(recurrent_sums[p.recurrent_sums + gate]); }
 fn put_sums(gate: u32, value: Gates) { recurrent_sums[p.recurrent_sums + gate] = to_KeptSums(value); }
 
-fn row_offset(step: u32) -> u32 { return table[p.offsets + step]; }
-
-fn tile_at(direction: u32, first: u32, step: u32) -> Tile {
-    let offset = row_offset(step);
-    let running = row_offset(step + 1u) - offset;
+fn tile_at(place: Place, first: u32, step: u32) -> Tile {
+    let of_cell = cell_at(place.cell);
+    let offset = table[of_cell.offsets + step];
+    let running = table[of_cell.offsets + step + 1u] - offset;
     let row = offset + first;
-    let states_of_direction = direction * (p.batch + p.tokens);
-    let after = p.batch + row_offset(max(step, 1u) - 1u);
+    let states_of_direction = place.direction * (of_cell.batch + of_cell.tokens);
+    let after = of_cell.batch + table[of_cell.offsets + max(step, 1u) - 1u];
     let previous = states_of_direction + first + select(after, 0u, step == 0u);
     return Tile(
-        direction,
+        place.cell,
+        place.direction,
         step,
         first,
         min(running - min(first, running), TILE),
         row,
-        direction * p.gate_rows + row - p.first_row,
+        place.direction * of_cell.gate_rows + row - of_cell.first_row,
         previous,
-        states_of_direction + p.batch + row,
+        states_of_direction + of_cell.batch + row,
     );
 }
 
 // `limit`, for the end of a loop. Mesa's lavapipe compiles a shader anew at every dispatch, the uniform's values put in and
 // loops unrolled, where nothing else decides how often a loop runs; here the workgroup seems to.
-fn bound(direction: u32, limit: u32) -> u32 { return limit + p.zero * direction; }
+fn bound(direction: u32, limit: u32) -> u32 { return limit + cell_at(0u).zero * direction; }
 
 fn site_at(tile: Tile, lane: u32, unit: u32) -> Site {
     return Site(
@@ -221,37 +228,37 @@ fn slots_at(direction: u32, part: u32, unit: u32) -> vec4f {
 }
 
 fn gate_activation(direction: u32, x: f32) -> f32 {
-    let parameters = p.activations[3u * direction].xy;
+    let parameters = activation_parameters(3u * direction);
     if (GATE_0 == GATE_1) { return activate(GATE_0, parameters, x); }
     return activate(select(GATE_0, GATE_1, direction == 1u), parameters, x);
 }
 
 fn gate_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    let parameters = p.activations[3u * direction].xy;
+    let parameters = activation_parameters(3u * direction);
     if (GATE_0 == GATE_1) { return activate_derivative(GATE_0, parameters, x, y); }
     return activate_derivative(select(GATE_0, GATE_1, direction == 1u), parameters, x, y);
 }
 
 fn candidate_activation(direction: u32, x: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 1u].xy;
+    let parameters = activation_parameters(3u * direction + 1u);
     if (CANDIDATE_0 == CANDIDATE_1) { return activate(CANDIDATE_0, parameters, x); }
     return activate(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), parameters, x);
 }
 
 fn candidate_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 1u].xy;
+    let parameters = activation_parameters(3u * direction + 1u);
     if (CANDIDATE_0 == CANDIDATE_1) { return activate_derivative(CANDIDATE_0, parameters, x, y); }
     return activate_derivative(select(CANDIDATE_0, CANDIDATE_1, direction == 1u), parameters, x, y);
 }
 
 fn hidden_activation(direction: u32, x: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 2u].xy;
+    let parameters = activation_parameters(3u * direction + 2u);
     if (HIDDEN_0 == HIDDEN_1) { return activate(HIDDEN_0, parameters, x); }
     return activate(select(HIDDEN_0, HIDDEN_1, direction == 1u), parameters, x);
 }
 
 fn hidden_derivative(direction: u32, x: f32, y: f32) -> f32 {
-    let parameters = p.activations[3u * direction + 2u].xy;
+    let parameters = activation_parameters(3u * direction + 2u);
     if (HIDDEN_0 == HIDDEN_1) { return activate_derivative(HIDDEN_0, parameters, x, y); }
     return activate_derivative(select(HIDDEN_0, HIDDEN_1, direction == 1u), parameters, x, y);
 }

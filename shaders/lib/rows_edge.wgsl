@@ -1,4 +1,5 @@
-// Rows at a layer's edge, for a batch of single steps: nothing is kept in between.
+// Rows at the edge of layers that follow one another, for a batch of single steps: nothing is kept in between.
+// Sequences of equal lengths are in the caller's order.
 
 // Neither are gates.
 alias KeptGates = Gates;
@@ -14,22 +15,29 @@ fn to_KeptSums(x: Gates) -> KeptSums { return x; }
 @group(1) @binding(7) var<storage, read> first_c: array<f32>;
 @group(1) @binding(8) var<storage, read_write> last_c: array<f32>;
 
-// States at the edge are in the caller's order.
-fn edge_row(sequence: u32) -> u32 { return table[p.order + sequence]; }
-
 fn projection_at(site: Site) -> Gates { return weight_at(p.input_bias / SLOTS + site.unit); }
 
 fn keep_arguments(site: Site, arguments: Gates) {}
 
-fn old_h(site: Site) -> f32 { return first_h[p.first_h + edge_row(site.sequence) * p.state + site.unit]; }
+fn old_h(site: Site) -> f32 { return first_h[p.first_h + site.sequence * p.state + site.unit]; }
 
-fn old_c(site: Site) -> f32 { return first_c[p.first_c + edge_row(site.sequence) * p.hidden + site.unit]; }
+fn old_c(site: Site) -> f32 { return first_c[p.first_c + site.sequence * p.hidden + site.unit]; }
+
+// Whether the layer at work is the last one, and whether this workgroup is the one to write its states.
+var<private> is_last: bool;
+var<private> is_kept: bool;
 
 fn write_h(site: Site, h: f32) {
-    y[p.y + site.row * p.state + site.unit] = to_Output(h);
-    last_h[p.last_h + edge_row(site.sequence) * p.state + site.unit] = h;
+    if (is_last) {
+        y[p.y + site.row * p.state + site.unit] = to_Output(h);
+    } else {
+        sh_h[kept_place(cell, site.sequence % TILE) + site.unit] = h;
+    }
+    if (is_kept) { last_h[p.last_h + site.sequence * p.state + site.unit] = h; }
 }
 
-fn write_c(site: Site, c: f32) { last_c[p.last_c + edge_row(site.sequence) * p.hidden + site.unit] = c; }
+fn write_c(site: Site, c: f32) {
+    if (is_kept) { last_c[p.last_c + site.sequence * p.hidden + site.unit] = c; }
+}
 
 fn write_second(site: Site, value: f32) {}

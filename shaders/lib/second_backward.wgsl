@@ -2,7 +2,7 @@
 alias second_Term = f32;
 alias second_Weight = f32;
 alias second_Sum = f32;
-fn second_terms() -> u32 { return p.second_outputs; }
+fn second_terms(tile: Tile) -> u32 { return cell_at(tile.cell).second_outputs; }
 fn second_units() -> u32 { return p.second_inputs; }
 fn second_term(tile: Tile, lane: u32, n: u32) -> f32 {
     let site = site_at(tile, lane, n);

@@ -67,7 +67,7 @@ impl LayerForward {
             projections,
             recurrence: recurrence.clone(),
         };
-        let packed = program.buffers().get(recurrence.weights.0)?.role == Role::Packed;
+        let packed = program.buffers().get(recurrence.weights.buffer.0)?.role == Role::Packed;
         let fused = packed && layer.belongs_together() && layer.keeps_threads_busy(threads);
         fused.then_some(layer)
     }
@@ -84,7 +84,7 @@ impl LayerForward {
         let fits = |(direction, gemm): (usize, &Gemm)| {
             let weights = direction * layout.len();
             let gates = (direction * op.gate_rows + start).checked_sub(op.first_row);
-            let place = |offset: usize| (op.weights, weights + offset);
+            let place = |offset: usize| op.weights.at(weights + offset);
             gemm.k == self.projections[0].k
                 && gemm.k > 0
                 && gemm.n == units
@@ -94,9 +94,8 @@ impl LayerForward {
                 && gemm.b.strides == [units, 1]
                 && gemm.c.strides == [units, 1]
                 && matches!(gemm.map, None | Some(RowMap::GatherM(_)))
-                && (gemm.b.region.buffer, gemm.b.region.offset) == place(layout.input)
-                && gemm.bias.map(|bias| (bias.buffer, bias.offset))
-                    == Some(place(layout.input_bias))
+                && gemm.b.region == place(layout.input)
+                && gemm.bias == Some(place(layout.input_bias))
                 && gemm.c.region.buffer == op.gates.buffer
                 && gates.map(|row| op.gates.offset + row * units) == Some(gemm.c.region.offset)
                 && ![op.gates.buffer, op.states.h.buffer].contains(&gemm.a.region.buffer)

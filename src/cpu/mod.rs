@@ -19,6 +19,7 @@
 //! | `packed_gemm` | matrix products with weights |
 //! | `panel_cache` | weights in panels, packed once for each version |
 //! | `layer_forward` | input's products and recurrence as one, where many sequences run |
+//! | `layer_backward` | the recurrent backward and the products over its rows as one, where many sequences run through few units |
 //! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
 //! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
 //! | the others | one operation each, named as in [`crate::ops`] |
@@ -36,6 +37,7 @@ mod fill;
 mod gather_rows;
 mod gemm;
 mod gradient_norm;
+mod layer_backward;
 mod layer_forward;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;

@@ -74,11 +74,6 @@ impl Panels {
         }
     }
 
-    /// Terms of a panel.
-    pub(super) fn terms(&self) -> usize {
-        self.terms
-    }
-
     /// Elements of a vector.
     pub(super) fn lanes(&self) -> usize {
         lanes(self.arch)
@@ -95,6 +90,11 @@ impl Panels {
     pub(super) fn panel<S: Simd>(&self, panel: usize) -> &[S::f32s] {
         let len = self.terms * self.vectors;
         &S::as_simd_f32s(&self.values).0[panel * len..(panel + 1) * len]
+    }
+
+    /// Vectors of a panel.
+    pub(super) fn vectors(&self) -> usize {
+        self.vectors
     }
 
     /// Elements.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::cpu::access::{Accesses, Touched};
 use crate::cpu::aligned::AlignedFloats;
+use crate::cpu::layer_backward::LayerBackward;
 use crate::cpu::layer_forward::LayerForward;
 use crate::cpu::memory::{Memory, aliases};
 use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
@@ -95,7 +96,7 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::DropoutRows(op) => vec![Box::new(op)],
         Operation::RecurrentForward(op) => vec![Box::new(op)],
         Operation::RecurrentBackward(op) => vec![Box::new(op)],
-        Operation::LayerStep(op) => op.parts().iter().flat_map(implementations).collect(),
+        Operation::StackStep(op) => op.parts().iter().flat_map(implementations).collect(),
         Operation::EmbeddingRows(op) => vec![Box::new(op)],
         Operation::EmbeddingRowsBackward(op) => vec![Box::new(op)],
         Operation::PoolRows(op) => vec![Box::new(op)],
@@ -112,6 +113,7 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
 fn section_work(
     program: &Program,
     section: Section,
+    aliases: &[usize],
     threads: usize,
 ) -> Vec<(&'static str, Box<dyn Run>)> {
     let (mut work, mut operations) = (Vec::new(), program.section(section));
@@ -120,6 +122,19 @@ fn section_work(
             work.push(("layer_forward", Box::new(layer) as Box<dyn Run>));
             operations = &operations[taken..];
             continue;
+        }
+        if let Some((layer, taken)) = LayerBackward::take(program, operations) {
+            // Buffers of the caller's may keep apart operations that would get in each other's way as one.
+            let mut accesses = Accesses::new(program, aliases);
+            if layer
+                .accesses(&mut accesses)
+                .and_then(|()| accesses.finish())
+                .is_ok()
+            {
+                work.push(("layer_backward", Box::new(layer)));
+                operations = &operations[taken..];
+                continue;
+            }
         }
         let parts = implementations(operation).into_iter();
         work.extend(parts.map(|run| (operation.name(), run)));
@@ -179,7 +194,8 @@ impl CpuPlan {
         let (mut scratch, mut panels) = (0, PanelCache::default());
         let (mut work, mut multiplications) = (<[Vec<Work>; 4]>::default(), [0; 4]);
         for (section, work) in Section::ALL.into_iter().zip(&mut work) {
-            for (name, operation) in section_work(&program, section, device.threads.count()) {
+            let threads = device.threads.count();
+            for (name, operation) in section_work(&program, section, &aliases, threads) {
                 let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
                 let touched = accesses.finish()?;

@@ -440,7 +440,7 @@ pub(super) fn check(op: &Recurrence, accesses: &mut Accesses<'_>) -> Result<()> 
     if end > op.layout.len() {
         return Err(Error::shape("packed weights", op.layout.len(), end));
     }
-    accesses.read(op.weights.into(), Extents::new(op).weights)
+    accesses.read(op.weights, Extents::new(op).weights)
 }
 
 /// Checks that the vectors' gradients have their places.

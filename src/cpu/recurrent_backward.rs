@@ -21,7 +21,8 @@ use crate::cpu::recurrence::{
     recurrent_slots,
 };
 use crate::cpu::recurrent_forward::{CANDIDATE_SLOT, part, row, unit_slots};
-use crate::cpu::tile::{BackwardRows, Rows};
+use crate::cpu::simd::MOST_LANES;
+use crate::cpu::tile::{BackwardRows, InputRows, Rows};
 use crate::error::{Error, Result};
 use crate::ops::{RandomPurpose, Recurrence, RecurrentBackward, Region};
 
@@ -30,15 +31,15 @@ pub(super) const UNIT_COST: usize = 192;
 const SLOTS: usize = 4;
 
 /// Sizes of the tensors that the backward adds, all directions.
-struct GradientExtents {
-    output: usize,
-    h: usize,
-    c: usize,
+pub(super) struct GradientExtents {
+    pub(super) output: usize,
+    pub(super) h: usize,
+    pub(super) c: usize,
     vectors: usize,
 }
 
 impl GradientExtents {
-    fn new(op: &RecurrentBackward) -> Self {
+    pub(super) fn new(op: &RecurrentBackward) -> Self {
         let forward = &op.forward;
         let of = |sizes: &[usize]| elements(sizes).saturating_mul(forward.directions);
         Self {
@@ -87,7 +88,9 @@ impl Run for RecurrentBackward {
     fn scratch(&self) -> usize {
         let op = &self.forward;
         if let Some(kind) = plain::kind(op) {
-            return elements(&[op.directions, op.batch, plain::scratch_width(op, kind)]);
+            // As much as with any instruction set.
+            let width = plain::scratch_width(op, kind, MOST_LANES);
+            return elements(&[op.directions, op.batch, width]);
         }
         elements(&[op.directions, most_rows(op), Scratch::width(op)])
     }
@@ -97,7 +100,7 @@ impl Run for RecurrentBackward {
         if let (Some(kind), Some(panels)) = (plain::kind(op), context.layer_panels()) {
             return self.run_plain(kind, panels, context);
         }
-        let packed = context.memory.read(op.weights)?;
+        let packed = context.memory.part(op.weights)?;
         let h = context.memory.part(op.states.h)?;
         let input = context.memory.part(op.states.recurrent_input)?;
         let mask = context.memory.optional(op.states.mask)?;
@@ -171,12 +174,18 @@ impl RecurrentBackward {
                             c: &c[of(c, extents.c)],
                             d_output: output,
                             rebuilt: self.rebuilt,
+                            products: None,
                         };
                         let rows = BackwardRows {
                             gates: Rows::new(gates, units),
                             d_h: Rows::new(d_h, hidden),
                             d_c: Rows::new(d_c, hidden),
-                            products: Rows::new(products, panels.product_width()),
+                            products: Rows::new(
+                                products,
+                                plain::scratch_width(op, kind, panels.lanes()),
+                            ),
+                            partial: Rows::absent(),
+                            d_input: InputRows::absent(),
                         };
                         plain::backward(op, (kind, direction), panels, given, rows);
                     };

@@ -51,7 +51,7 @@ impl Run for Recurrence {
         if let (Some(kind), Some(panels)) = (plain::kind(self), context.layer_panels()) {
             return run_plain(self, kind, panels, [None; 2], context.memory);
         }
-        let packed = context.memory.read(self.weights)?;
+        let packed = context.memory.part(self.weights)?;
         let gates = Extents::new(self).gates;
         let [h, input, mask, c, second] = state_extents(self);
         let sums = Extent::optional(self.recurrent_sums, gates, self.gates);

@@ -45,6 +45,11 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// An absent tensor.
+    pub(super) fn absent() -> Self {
+        Self::new(&mut [], 0)
+    }
+
     /// Some rows.
     ///
     /// # Safety
@@ -90,12 +95,81 @@ pub(super) struct BackwardRows<'a> {
     pub(super) d_c: Rows<'a>,
     /// `[batch, ...]`: scratch space.
     pub(super) products: Rows<'a>,
+    /// A row for each tile: its part of the weights' gradients, or absent.
+    pub(super) partial: Rows<'a>,
+    /// Gradients of what entered the layer, or absent.
+    pub(super) d_input: InputRows<'a>,
+}
+
+/// Rows of the batch that lie anywhere in a tensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InputRows<'a> {
+    pub(super) rows: Rows<'a>,
+    /// Where the rows lie, each in another place (which is checked when a program is loaded), if not one after the other.
+    pub(super) places: Option<&'a [u32]>,
+    /// The row of the batch that comes first.
+    pub(super) first: usize,
+}
+
+impl InputRows<'_> {
+    /// None.
+    pub(super) fn absent() -> Self {
+        Self {
+            rows: Rows::absent(),
+            places: None,
+            first: 0,
+        }
+    }
+}
+
+/// Rows to write, one for each of a tile's running sequences.
+pub(super) trait StepTarget {
+    /// Row number `row` of the step.
+    fn row(&mut self, row: usize) -> &mut [f32];
+}
+
+/// Rows one after the other.
+#[derive(Debug)]
+pub(super) struct Contiguous<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) width: usize,
+}
+
+impl StepTarget for Contiguous<'_> {
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.width..][..self.width]
+    }
+}
+
+/// A tile's rows of [`InputRows`] in one timestep.
+#[derive(Debug)]
+pub(super) struct StepInputs<'a> {
+    all: InputRows<'a>,
+    rows: Range<usize>,
+}
+
+impl StepTarget for StepInputs<'_> {
+    #[expect(
+        unsafe_code,
+        reason = "see the module: tiles share out the rows of a tensor"
+    )]
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows.len(), "row {row} of {:?}", self.rows);
+        let row = self.rows.start + row - self.all.first;
+        let place = self.all.places.map_or(row, |places| places[row] as usize);
+        // SAFETY: a row of the batch belongs to one sequence and so to this tile alone, no two rows have one place, and as long
+        // as the result lives this is borrowed.
+        unsafe { self.all.rows.lend(place..place + 1) }
+    }
 }
 
 /// Some sequences of one direction, neighbours in sorted order, and their rows of `T`.
 #[derive(Debug)]
 pub(super) struct Tile<'a, T> {
     op: &'a Recurrence,
+    number: usize,
     sequences: Range<usize>,
     tensors: T,
 }
@@ -126,6 +200,8 @@ pub(super) struct BackwardStep<'a> {
     pub(super) d_h: &'a mut [f32],
     pub(super) d_c: &'a mut [f32],
     pub(super) products: &'a mut [f32],
+    pub(super) partial: &'a mut [f32],
+    pub(super) d_input: StepInputs<'a>,
 }
 
 impl<'a, T: Copy + Send + Sync> Tile<'a, T> {
@@ -176,6 +252,8 @@ fn split<'a, T: Copy + Send + Sync>(
     if sequences.len() <= size {
         return work(Tile {
             op,
+            // All tiles but the last are of `size` sequences.
+            number: sequences.start / size,
             sequences,
             tensors,
         });
@@ -234,17 +312,20 @@ impl Tile<'_, BackwardRows<'_>> {
             d_h,
             d_c,
             products,
+            partial,
+            d_input,
         } = self.tensors;
         let first = self.sequences.start;
         let at = |first: usize| first..first + rows.count;
         // SAFETY: the rows belong to this tile's sequences, which no other tile has (`split` makes the tiles), and as long as
         // the result lives this tile is borrowed.
-        let [gates, d_h, d_c, products] = unsafe {
+        let [gates, d_h, d_c, products, partial] = unsafe {
             [
                 gates.lend(at(rows.gates)),
                 d_h.lend(at(first)),
                 d_c.lend(at(first)),
                 products.lend(at(first)),
+                partial.lend(self.number..self.number + 1),
             ]
         };
         Some(BackwardStep {
@@ -256,6 +337,11 @@ impl Tile<'_, BackwardRows<'_>> {
             d_h,
             d_c,
             products,
+            partial,
+            d_input: StepInputs {
+                all: d_input,
+                rows: rows.first..rows.first + rows.count,
+            },
         })
     }
 }

@@ -10,7 +10,9 @@ use super::cache::CacheDirectory;
 use super::context::{Context, lock};
 use super::recorder::UNIFORM_BYTES;
 use super::shader::{Access, Shader};
+use super::texture;
 use crate::error::{Error, Result};
+use crate::ops::Precision;
 
 /// A shader with its override constants.
 #[derive(Debug, Clone)]
@@ -88,14 +90,14 @@ fn entry(
     }
 }
 
-fn texture_entry(binding: u32) -> wgpu::BindGroupLayoutEntry {
+fn texture_entry(binding: u32, precision: Precision) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Texture {
-            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+        ty: wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::ReadOnly,
+            format: texture::format(precision),
             view_dimension: wgpu::TextureViewDimension::D2,
-            multisampled: false,
         },
         count: None,
     }
@@ -147,7 +149,7 @@ impl PipelineCache {
         let entries: Vec<_> = (0..)
             .zip(bindings)
             .map(|(binding, access)| match access {
-                Access::Texture => texture_entry(binding),
+                Access::Texture(precision) => texture_entry(binding, *precision),
                 Access::Read | Access::ReadWrite => {
                     let read_only = *access == Access::Read;
                     let storage = wgpu::BufferBindingType::Storage { read_only };

@@ -107,7 +107,13 @@ impl GpuPlan {
         check_aliases(&program, &recording, &buffers)?;
         let textures = textures(context, &program, &recording)?;
         let refreshes = refreshes(&recording, &textures);
-        let groups = bind_groups(context, &recording, (&buffers, &textures), &tables)?;
+        let groups = bind_groups(
+            context,
+            &program,
+            &recording,
+            (&buffers, &textures),
+            &tables,
+        )?;
         let own = (0..).zip(&buffers).filter(|(index, _)| {
             let mut given = external.iter();
             !given.any(|(id, _)| id.0 == *index)
@@ -451,7 +457,7 @@ fn check_recording(context: &Context, recording: &Recording) -> Result<()> {
     for (what, needed) in [
         (
             "parameters of all dispatches",
-            recording.uniforms.len() as u64,
+            (recording.uniforms.len() + UNIFORM_BYTES) as u64,
         ),
         ("relative steps", u64::from(recording.steps) * stride),
     ] {
@@ -513,7 +519,7 @@ impl Tables {
         let create = |label, size: usize, usage| {
             context.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: (size as u64).max(UNIFORM_BYTES as u64),
+                size: (size as u64).max(STEP_BYTES),
                 usage: usage | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
@@ -523,7 +529,11 @@ impl Tables {
             let tables = Self {
                 words: create("table", 4 * recording.words.len(), storage),
                 scratch: create("scratch", 4 * recording.scratch, storage),
-                uniforms: create("parameters", recording.uniforms.len(), uniform),
+                uniforms: create(
+                    "parameters",
+                    recording.uniforms.len() + UNIFORM_BYTES,
+                    uniform,
+                ),
                 steps: create("steps", 4 * steps.len(), uniform),
                 step_stride,
             };
@@ -570,7 +580,7 @@ fn check_aliases(program: &Program, recording: &Recording, buffers: &[BufferSlic
     for group in &recording.groups {
         let ids = |wanted: Access| {
             group.iter().filter_map(move |binding| match binding {
-                Binding::Read(id) | Binding::ReadWrite(id) if binding.access() == wanted => {
+                Binding::Read(id) | Binding::ReadWrite(id) if binding.access(program) == wanted => {
                     Some(id.0)
                 }
                 _ => None,
@@ -621,12 +631,16 @@ fn refreshes(recording: &Recording, textures: &[(BufferId, TextureCopy)]) -> [Ve
 /// Group 1 of every dispatch.
 fn bind_groups(
     context: &Context,
+    program: &Program,
     recording: &Recording,
     (buffers, textures): (&[BufferSlice], &[(BufferId, TextureCopy)]),
     tables: &Tables,
 ) -> Result<Vec<wgpu::BindGroup>> {
     let bind = |bindings: &Vec<Binding>| {
-        let access: Vec<Access> = bindings.iter().map(|binding| binding.access()).collect();
+        let access: Vec<Access> = bindings
+            .iter()
+            .map(|binding| binding.access(program))
+            .collect();
         let layout = context.pipelines.storage_layout(context, &access)?;
         let resource = |binding: &Binding| match binding {
             Binding::Read(id) | Binding::ReadWrite(id) => {
@@ -698,7 +712,7 @@ mod tests {
             recorder.dispatch(&dispatch).unwrap();
         }
         let recording = recorder.finish();
-        assert_eq!(recording.uniforms.len(), UNIFORM_BYTES);
+        assert_eq!(recording.uniforms.len(), 256);
         assert_eq!((recording.groups.len(), recording.steps), (1, 6));
         let mut plan = GpuPlan::assemble(device.context(), program, &[], recording).unwrap();
         plan.run(Section::Prepare).unwrap();

@@ -14,7 +14,10 @@ use crate::error::{Error, Result, checked_product};
 use crate::ops::{BufferId, Precision, Program, Recurrence, Region, Role, TableOffset};
 
 /// The largest uniform of a kernel, and the size of the uniform binding.
-pub(crate) const UNIFORM_BYTES: usize = 512;
+pub(crate) const UNIFORM_BYTES: usize = 4096;
+
+/// What uniforms are aligned to: WebGPU's default for a dynamic offset, which no adapter exceeds.
+const UNIFORM_ALIGNMENT: usize = 256;
 
 /// A storage buffer of a dispatch, in the order of the shader's group 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,13 +37,20 @@ pub(crate) enum Binding {
 }
 
 impl Binding {
-    pub(crate) fn access(self) -> Access {
+    /// How a dispatch of `program` uses it.
+    pub(crate) fn access(self, program: &Program) -> Access {
         match self {
             Self::Read(_) | Self::Table | Self::ScratchRead => Access::Read,
             Self::ReadWrite(_) | Self::ScratchWrite => Access::ReadWrite,
-            Self::Texture(_) => Access::Texture,
+            Self::Texture(id) => Access::Texture(precision(program, id)),
         }
     }
+}
+
+/// How a buffer is stored; another program's is refused elsewhere.
+fn precision(program: &Program, buffer: BufferId) -> Precision {
+    let spec = program.buffers().get(buffer.0);
+    spec.map_or(Precision::F32, |spec| spec.precision)
 }
 
 /// One dispatch as a kernel describes it.
@@ -81,7 +91,7 @@ pub(crate) struct Recording {
     pub(crate) pipelines: Vec<PipelineRequest>,
     /// Storage buffers of each bind group.
     pub(crate) groups: Vec<Vec<Binding>>,
-    /// Uniforms, each padded to [`UNIFORM_BYTES`].
+    /// Uniforms, each aligned; behind them comes room for the last one's binding.
     pub(crate) uniforms: Vec<u8>,
     /// Relative steps in use: `0..steps`.
     pub(crate) steps: u32,
@@ -215,6 +225,7 @@ impl<'a> Recorder<'a> {
             && self.program.buffers().get(buffer.0).is_some_and(|spec| {
                 spec.role == Role::Packed
                     && spec.len.is_multiple_of(4)
+                    && self.limits().max_storage_textures_per_shader_stage > 0
                     && TEXTURE_WIDTH <= limit
                     && spec.len.div_ceil(4 * TEXTURE_WIDTH) <= limit
             })
@@ -234,14 +245,13 @@ impl<'a> Recorder<'a> {
 
     /// What the tuner found for an operation of a kernel.
     pub(crate) fn tuned(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
-        let weights = self.precision(op.weights);
+        let weights = self.stored(op.weights);
         self.context.tuner.choice(kernel, op, weights)
     }
 
     /// How a buffer is stored; another program's is refused elsewhere.
     pub(crate) fn precision(&self, buffer: BufferId) -> Precision {
-        let spec = self.program.buffers().get(buffer.0);
-        spec.map_or(Precision::F32, |spec| spec.precision)
+        precision(self.program, buffer)
     }
 
     /// The same of a region's buffer, where there is one.
@@ -413,12 +423,9 @@ impl<'a> Recorder<'a> {
     fn check_dispatch(&self, dispatch: &Dispatch<'_>) -> Result<()> {
         let label = dispatch.shader.label();
         let defect = |text: &str| Err(Error::Device(format!("kernel `{label}`: {text}")));
-        if !(dispatch.bindings.iter().map(|binding| binding.access())).eq(dispatch
-            .shader
-            .bindings()
-            .iter()
-            .copied())
-        {
+        let access = |binding: &Binding| binding.access(self.program);
+        let declared = dispatch.shader.bindings().iter().copied();
+        if !dispatch.bindings.iter().map(access).eq(declared) {
             return defect("its bindings are not those that the shader declares");
         }
         for (binding, declared) in dispatch.bindings.iter().zip(dispatch.shader.precisions()) {
@@ -446,7 +453,7 @@ impl<'a> Recorder<'a> {
         let groups = limits.max_compute_workgroups_per_dimension;
         let most = dispatch.workgroups.into_iter().max().unwrap_or(0);
         let bindings = dispatch.bindings.iter();
-        let buffers = bindings.filter(|binding| binding.access().is_storage());
+        let buffers = bindings.filter(|binding| access(binding).is_storage());
         let buffers = buffers.count();
         if buffers > storage || most > groups {
             let many = most > groups;
@@ -504,7 +511,7 @@ impl<'a> Recorder<'a> {
             detail: format!("{} bytes", uniforms.len()),
         })?;
         uniforms.extend_from_slice(bytes);
-        uniforms.resize(offset as usize + UNIFORM_BYTES, 0);
+        uniforms.resize(uniforms.len().next_multiple_of(UNIFORM_ALIGNMENT), 0);
         self.uniforms.insert(bytes.to_vec(), offset);
         Ok(offset)
     }

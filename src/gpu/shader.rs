@@ -16,14 +16,15 @@ pub enum Access {
     Read,
     /// `var<storage, read_write>`
     ReadWrite,
-    /// `var` of type `texture_2d<f32>`: a copy of the buffer, four elements a texel, in rows of [`TEXTURE_WIDTH`]
-    Texture,
+    /// `var` of type `texture_storage_2d<rgba32float, read>`, or `rgba16float`: a copy of the buffer, four elements a texel, in
+    /// rows of [`TEXTURE_WIDTH`]
+    Texture(Precision),
 }
 
 impl Access {
     /// Whether it takes one of the device's storage buffers.
     pub fn is_storage(self) -> bool {
-        self != Self::Texture
+        !matches!(self, Self::Texture(_))
     }
 }
 

@@ -6,7 +6,16 @@ use super::shader::TEXTURE_WIDTH;
 use crate::error::Result;
 use crate::ops::{BufferSpec, Precision};
 
-/// A texture of a buffer's size, [`TEXTURE_WIDTH`] texels a row.
+/// The format of a copy of elements stored so.
+pub(super) fn format(precision: Precision) -> wgpu::TextureFormat {
+    match precision {
+        Precision::F32 => wgpu::TextureFormat::Rgba32Float,
+        Precision::F16 => wgpu::TextureFormat::Rgba16Float,
+    }
+}
+
+/// A texture of a buffer's size, [`TEXTURE_WIDTH`] texels a row. Kernels read it as a storage texture: that has no levels, which
+/// Mesa's software adapter would look up for every lane of a load.
 #[derive(Debug)]
 pub(super) struct TextureCopy {
     texture: wgpu::Texture,
@@ -20,10 +29,6 @@ impl TextureCopy {
     /// For a buffer whose elements are a multiple of four.
     pub(super) fn new(context: &Context, spec: &BufferSpec) -> Result<Self> {
         let texels = spec.len / 4;
-        let format = match spec.precision {
-            Precision::F32 => wgpu::TextureFormat::Rgba32Float,
-            Precision::F16 => wgpu::TextureFormat::Rgba16Float,
-        };
         context.scoped(|| {
             let texture = context.device.create_texture(&wgpu::TextureDescriptor {
                 label: Some("weights"),
@@ -35,8 +40,8 @@ impl TextureCopy {
                 mip_level_count: 1,
                 sample_count: 1,
                 dimension: wgpu::TextureDimension::D2,
-                format,
-                usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+                format: format(spec.precision),
+                usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
                 view_formats: &[],
             });
             Self {

@@ -185,13 +185,13 @@ impl<'a> Tunable<'a> {
             Self::Backward(_) => "recurrent_backward",
         };
         let op = self.recurrence();
-        key(kernel, op, program.spec(op.weights).precision)
+        key(kernel, op, program.spec(op.weights.buffer).precision)
     }
 
     /// The buffers that it touches.
     fn buffers(self) -> Vec<BufferId> {
         let op = self.recurrence();
-        let mut buffers = vec![op.gates.buffer, op.states.h.buffer, op.weights];
+        let mut buffers = vec![op.gates.buffer, op.states.h.buffer, op.weights.buffer];
         buffers.extend(op.recurrent_sums.map(|sums| sums.buffer));
         buffers.extend(op.running.map(|running| running.h.buffer));
         if let Self::Backward(op) = self {
@@ -287,7 +287,7 @@ impl<'a> Measurement<'a> {
         let recorder = Recorder::new(self.context, &self.program, &[]);
         let table = table_choice(self.op, &recorder);
         let broadcasts = recorder.subgroup_size().is_some();
-        let textures = recorder.can_texture(self.op.weights) && self.op.layout.slots == 4;
+        let textures = recorder.can_texture(self.op.weights.buffer) && self.op.layout.slots == 4;
         self.measure(table)?;
         for (broadcast, texture) in [(true, true), (true, false), (false, true), (false, false)] {
             if broadcast <= broadcasts && texture <= textures {

@@ -36,7 +36,7 @@ pub use program::{
     BufferId, BufferSpec, Precision, Program, Region, Role, SEED_WORDS, Section, TableOffset,
 };
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
-pub use recurrent::{LayerStep, Mode, Recurrence, RecurrentBackward, StateRegions};
+pub use recurrent::{LayerStep, Mode, Recurrence, RecurrentBackward, StackStep, StateRegions};
 
 /// One operation.
 #[derive(Debug, Clone)]
@@ -68,8 +68,8 @@ pub enum Operation {
     RecurrentForward(Recurrence),
     /// See [`RecurrentBackward`].
     RecurrentBackward(RecurrentBackward),
-    /// See [`LayerStep`].
-    LayerStep(Box<LayerStep>),
+    /// See [`StackStep`].
+    StackStep(StackStep),
     /// See [`EmbeddingRows`].
     EmbeddingRows(EmbeddingRows),
     /// See [`EmbeddingRowsBackward`].
@@ -107,7 +107,7 @@ impl Operation {
             Self::DropoutRows(_) => "dropout_rows",
             Self::RecurrentForward(_) => "recurrent_forward",
             Self::RecurrentBackward(_) => "recurrent_backward",
-            Self::LayerStep(_) => "layer_step",
+            Self::StackStep(_) => "stack_step",
             Self::EmbeddingRows(_) => "embedding_rows",
             Self::EmbeddingRowsBackward(_) => "embedding_rows_backward",
             Self::PoolRows(_) => "pool_rows",
@@ -137,7 +137,7 @@ impl Operation {
             Self::DropoutRows(op) => op.rows * op.width == 0,
             Self::RecurrentForward(op) => op.steps.is_empty(),
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
-            Self::LayerStep(op) => op.recurrence.steps.is_empty(),
+            Self::StackStep(op) => op.layers.is_empty(),
             Self::EmbeddingRows(op) => op.rows * op.written() == 0,
             // A sum over no rows still writes zeros.
             Self::EmbeddingRowsBackward(op) => {
@@ -176,6 +176,7 @@ operation_from!(
     SplitDirections,
     DropoutRows,
     RecurrentBackward,
+    StackStep,
     EmbeddingRows,
     EmbeddingRowsBackward,
     PoolRows,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::Packing;
 use crate::config::CellSpec;
-use crate::ops::{BufferId, GatherRows, Gemm, MergeDirections, Operation, Region, TableOffset};
+use crate::ops::{GatherRows, Gemm, MergeDirections, Operation, Region, TableOffset};
 use crate::packed::PackedLayout;
 
 /// Whether zoneout draws or takes the expectation.
@@ -86,8 +86,8 @@ pub struct Recurrence {
     pub states: StateRegions,
     /// Running states apart from `states`, read and written.
     pub running: Option<StateRegions>,
-    /// The layer's packed weights; direction `d` starts at `d * layout.len()`.
-    pub weights: BufferId,
+    /// The layer's packed weights, from a multiple of four elements on; direction `d` starts `d * layout.len()` further on.
+    pub weights: Region,
     /// Where each part of the packed weights lies.
     pub layout: PackedLayout,
     /// Whether zoneout draws.
@@ -143,9 +143,7 @@ pub struct RecurrentBackward {
     pub vector_sums: Option<Region>,
 }
 
-/// A layer of one forward direction over a batch of single steps, for inference: all that stands around its recurrence. What
-/// it does is what its [`parts`](Self::parts) do, except that a device which does them as one may leave alone the states
-/// and gates in between, and so may one of these not read what another left there.
+/// A layer of one forward direction over a batch of single steps, for inference: all that stands around its recurrence.
 #[derive(Debug, Clone)]
 pub struct LayerStep {
     /// The initial hidden states, in sorted order into the first rows of the states.
@@ -180,8 +178,19 @@ impl LayerStep {
     }
 }
 
-impl From<LayerStep> for Operation {
-    fn from(operation: LayerStep) -> Self {
-        Self::LayerStep(Box::new(operation))
+/// Layers over a batch of single steps, the output of each the input of the next: what a stream runs for each of its steps.
+/// It does what its [`parts`](Self::parts) do, except that a device which does several as one may leave alone the states
+/// and gates in between and the outputs of all layers but the last, and so may one of these not read what another left
+/// there.
+#[derive(Debug, Clone, Default)]
+pub struct StackStep {
+    /// First to last.
+    pub layers: Vec<LayerStep>,
+}
+
+impl StackStep {
+    /// What it is made of, in this order.
+    pub fn parts(&self) -> Vec<Operation> {
+        self.layers.iter().flat_map(LayerStep::parts).collect()
     }
 }

@@ -204,7 +204,7 @@ impl Pass<'_> {
         let (units, slots) = (network.units(), layer.layout.slots);
         for direction in 0..network.config.directions() {
             network.push_input_projection(program, Section::Backward, (layer, direction), rows);
-            let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+            let weights = layer.packed.at(direction * layer.layout.len());
             let gates = network.gate_place(layer.gates, direction, rows);
             let sums = layer
                 .recurrent_sums
@@ -358,7 +358,7 @@ impl Pass<'_> {
                 ..scale
             },
         );
-        let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+        let weights = layer.packed.at(direction * layer.layout.len());
         let backward = LayerNormRowsBackward {
             normalised,
             deviation: deviation.into(),
@@ -418,7 +418,7 @@ impl Pass<'_> {
         let Some(input) = self.input else {
             return;
         };
-        let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+        let weights = layer.packed.at(direction * layer.layout.len());
         let units = network.units();
         let target = match reverse {
             Some(_) => input,

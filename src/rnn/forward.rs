@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ops::{
     BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, LayerStep, MergeDirections,
     Mode, Precision, Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section,
-    StateRegions, StridedCopies,
+    StackStep, StateRegions, StridedCopies,
 };
 use crate::packed::PackedLayout;
 
@@ -27,12 +27,18 @@ pub(super) fn allocate(
         Some(GradientMode::Save) => packing.tokens(),
         _ => max_rows(packing, chunks),
     };
+    let layouts = (0..config.layer_count())
+        .map(|index| PackedLayout::new(config, index))
+        .collect::<Result<Vec<_>>>()?;
+    let lengths = layouts
+        .iter()
+        .map(|layout| config.directions() * layout.len());
+    let packed = allocate_packed(program, &lengths.collect::<Vec<_>>(), options.storage);
     let gates = GateBuffers::new(config, options, rows);
     let mut shared_gates = None;
     let mut shared_states = None;
     let mut layers: Vec<Layer> = Vec::with_capacity(config.layer_count());
-    for index in 0..config.layer_count() {
-        let layout = PackedLayout::new(config, index)?;
+    for (index, layout) in layouts.into_iter().enumerate() {
         let directions = config.directions();
         let gates = match shared_gates {
             Some(gates) => gates,
@@ -73,12 +79,7 @@ pub(super) fn allocate(
             inputs: config.layer_input_size(index),
             layout,
             jobs: packing_jobs(config, index)?,
-            packed: program.stored_buffer(
-                "packed",
-                directions * layout.len(),
-                Role::Packed,
-                options.storage,
-            ),
+            packed: packed[index],
             packed_gradients,
             input: input.into(),
             states,
@@ -93,6 +94,33 @@ pub(super) fn allocate(
         });
     }
     Ok(layers)
+}
+
+/// Bytes that a storage binding may have on every adapter.
+const MOST_PACKED_BYTES: u64 = 128 << 20;
+
+/// Elements that the packed weights of a layer are aligned to: whole cache lines in any precision.
+const PACKED_ALIGNMENT: usize = 64;
+
+/// A place for the packed weights of each layer, of so many elements: neighbours share a buffer, so that one dispatch reaches
+/// the weights of several, as far as every adapter can bind it.
+fn allocate_packed(program: &mut Program, lengths: &[usize], storage: Precision) -> Vec<Region> {
+    let (mut places, mut rest) = (Vec::with_capacity(lengths.len()), lengths);
+    while let Some((&first, others)) = rest.split_first() {
+        let (mut offsets, mut len) = (vec![0], first);
+        for other in others {
+            let offset = len.next_multiple_of(PACKED_ALIGNMENT);
+            if storage.bytes(offset + other) > MOST_PACKED_BYTES {
+                break;
+            }
+            offsets.push(offset);
+            len = offset + other;
+        }
+        rest = &rest[offsets.len()..];
+        let buffer = program.stored_buffer("packed", len, Role::Packed, storage);
+        places.extend(offsets.into_iter().map(|offset| Region { buffer, offset }));
+    }
+    places
 }
 
 /// Sizes of the gate buffers.
@@ -212,12 +240,14 @@ impl Network {
     /// # Errors
     /// None at present; sizes were checked when the network was made.
     pub fn forward(&self, program: &mut Program) -> Result<()> {
+        self.push_packing(program);
+        let mut stack = StackStep::default();
         for layer in &self.layers {
-            self.push_packing(program, layer);
             if let Some(step) = self.layer_step(layer) {
-                program.push(Section::Forward, step);
+                stack.layers.push(step);
                 continue;
             }
+            program.push(Section::Forward, std::mem::take(&mut stack));
             self.push_input_dropout(program, layer, Section::Forward);
             for direction in 0..self.config.directions() {
                 self.push_initial_state(program, layer, direction);
@@ -239,10 +269,11 @@ impl Network {
                 self.push_final_state(program, layer, direction);
             }
         }
+        program.push(Section::Forward, stack);
         Ok(())
     }
 
-    /// The layer as one operation, for a batch of single steps of a stream.
+    /// The layer as part of one operation, for a batch of single steps of a stream.
     fn layer_step(&self, layer: &Layer) -> Option<LayerStep> {
         let config = &self.config;
         let plain = self.options.gradients.is_none()
@@ -282,23 +313,30 @@ impl Network {
         })
     }
 
-    fn push_packing(&self, program: &mut Program, layer: &Layer) {
-        let moved = |job: &CopyJob| CopyJob {
-            source: job.source + self.parameters.offset,
-            ..*job
-        };
-        let first = layer.jobs.first.iter().chain(&layer.jobs.transposed);
-        for (jobs, accumulate) in [
-            (first.map(moved).collect::<Vec<_>>(), false),
-            (layer.jobs.second.iter().map(moved).collect(), true),
-        ] {
-            let copies = StridedCopies {
-                source: self.parameters.buffer,
-                target: layer.packed,
-                jobs,
-                accumulate,
-            };
-            program.push(Section::Prepare, copies);
+    /// The weights of all layers into their packed places, a buffer at a time.
+    fn push_packing(&self, program: &mut Program) {
+        let share = |a: &Layer, b: &Layer| a.packed.buffer == b.packed.buffer;
+        for layers in self.layers.chunk_by(share) {
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            for layer in layers {
+                let moved = |job: &CopyJob| CopyJob {
+                    source: job.source + self.parameters.offset,
+                    target: job.target + layer.packed.offset,
+                    ..*job
+                };
+                let jobs = &layer.jobs;
+                first.extend(jobs.first.iter().chain(&jobs.transposed).map(moved));
+                second.extend(jobs.second.iter().map(moved));
+            }
+            for (jobs, accumulate) in [(first, false), (second, true)] {
+                let copies = StridedCopies {
+                    source: self.parameters.buffer,
+                    target: layers[0].packed.buffer,
+                    jobs,
+                    accumulate,
+                };
+                program.push(Section::Prepare, copies);
+            }
         }
     }
 
@@ -489,7 +527,7 @@ impl Network {
             self.projection((layer, direction), rows, (gates, bias)),
         );
         if let (true, Some(deviation)) = (spec.is_whole_norm(), self.deviation) {
-            let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+            let weights = layer.packed.at(direction * layer.layout.len());
             let norm = LayerNormRows {
                 scale: Some(weights.at(layer.layout.norm_input)),
                 bias: Some(weights.at(layer.layout.input_bias)),
@@ -619,5 +657,45 @@ fn input_slot_mask(cell: Cell) -> u32 {
         Cell::Elman => 0b1,
         Cell::Lstm => 0b1111,
         Cell::Gru => 0b0111,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Layers share a buffer, aligned, as far as every adapter can bind it; one that is too long alone has its own.
+    #[test]
+    fn packed_weights_share_buffers_that_can_be_bound() {
+        let most = (MOST_PACKED_BYTES / 4) as usize;
+        let places = |lengths: &[usize], storage| {
+            let mut program = Program::new();
+            let places = allocate_packed(&mut program, lengths, storage);
+            let places: Vec<_> = { places.iter() }
+                .map(|place| (place.buffer.0, place.offset))
+                .collect();
+            let lengths: Vec<_> = program.buffers().iter().map(|spec| spec.len).collect();
+            (places, lengths)
+        };
+        let (single, half) = (Precision::F32, Precision::F16);
+        assert_eq!(
+            places(&[100, 64, 4], single),
+            (vec![(0, 0), (0, 128), (0, 192)], vec![196])
+        );
+        assert_eq!(
+            places(&[most - 64, 64], single),
+            (vec![(0, 0), (0, most - 64)], vec![most])
+        );
+        assert_eq!(
+            places(&[4, most - 60, most + 4, 8, 8], single),
+            (
+                vec![(0, 0), (1, 0), (2, 0), (3, 0), (3, 64)],
+                vec![4, most - 60, most + 4, 72]
+            )
+        );
+        assert_eq!(
+            places(&[most, most], half),
+            (vec![(0, 0), (0, most)], vec![2 * most])
+        );
     }
 }

@@ -130,7 +130,7 @@ struct Layer {
     inputs: usize,
     layout: PackedLayout,
     jobs: PackingJobs,
-    packed: BufferId,
+    packed: Region,
     packed_gradients: Option<BufferId>,
     /// What enters the layer, after dropout.
     input: Region,
@@ -388,7 +388,7 @@ impl Network {
         rows: &Range<usize>,
         (target, bias): (Region, bool),
     ) -> Gemm {
-        let weights = Region::from(layer.packed).at(direction * layer.layout.len());
+        let weights = layer.packed.at(direction * layer.layout.len());
         let (input, map) = match self.reverse_table(direction) {
             Some(table) => (layer.input, Some(RowMap::GatherM(table.at(rows.start)))),
             None => (layer.input.at(rows.start * layer.inputs), None),

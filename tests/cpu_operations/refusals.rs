@@ -149,7 +149,7 @@ fn recurrence(builder: wgpu_rnn::RnnConfigBuilder) -> (Harness, Recurrence) {
         .then(|| zeros(tokens * hidden * layout.slots));
     let (h, c) = ((batch + tokens) * state, (batch + tokens) * hidden);
     let states = Region::from(zeros(h + c + tokens * hidden));
-    let weights = zeros(layout.len());
+    let weights = Region::from(zeros(layout.len()));
     let words: Vec<u32> = packing
         .offsets()
         .iter()
@@ -245,8 +245,8 @@ fn recurrences_that_do_not_fit_are_refused() {
         let short = RecurrentBackward {
             forward: right.clone(),
             rebuilt: false,
-            output_gradient: Region::from(right.weights).at(right.layout.len() - 1),
-            h_gradient: right.weights.into(),
+            output_gradient: right.weights.at(right.layout.len() - 1),
+            h_gradient: right.weights,
             c_gradient: None,
             scratch: None,
             mask: None,

@@ -62,19 +62,26 @@ pub(crate) fn forward_dispatches(
 }
 
 #[test]
-fn a_layer_is_one_dispatch_on_a_gpu() {
+fn small_layers_share_a_dispatch() {
     let device = gpu(
         Backends::VULKAN,
         LimitsChoice::Adapter,
         wgpu_rnn::gpu::Strategy::Auto,
     );
-    for builder in [
-        RnnConfig::elman(3, 8),
-        RnnConfig::lstm(3, 8),
-        RnnConfig::gru(3, 8),
-    ] {
-        let config = builder.layers(3).build().unwrap();
-        assert_eq!(forward_dispatches(&device, &config, &[1]), 3);
+    let wide = 512;
+    for cell in [RnnConfig::elman, RnnConfig::lstm, RnnConfig::gru] {
+        let dispatches = |hidden: usize, layers: usize, residual: bool| {
+            let config = cell(hidden, hidden).layers(layers).residual(residual);
+            forward_dispatches(&device, &config.build().unwrap(), &[1])
+        };
+        assert_eq!(
+            [1, 2, 4, 5].map(|layers| dispatches(8, layers, false)),
+            [1, 1, 1, 2]
+        );
+        // Where each workgroup would repeat too much, each layer has its own.
+        assert_eq!(dispatches(wide, 3, false), 3);
+        // A residual layer is not among them: its parts take more than one.
+        assert!(dispatches(8, 3, true) > 2);
     }
 }
 

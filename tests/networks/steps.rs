@@ -1,4 +1,4 @@
-//! Batches of single steps: what a stream runs, in one dispatch a layer where the cell allows it.
+//! Batches of single steps: what a stream runs, in one dispatch for several layers where the cell allows it.
 
 use std::sync::Arc;
 
@@ -8,18 +8,34 @@ use wgpu_rnn::{Device, PackedBatch, Packing, Plan, RnnConfig};
 
 use crate::common::{Oracle, Problem, devices, solve_and_check, variants};
 
-/// Every variant as layers of one direction over batches of one step: one sequence, a few, more than one dispatch takes, and
+/// Every variant as one to three layers of one direction over batches of one step: one sequence, a few, more than one dispatch takes, and
 /// one that is not all steps.
 pub(crate) fn every_step(device: &Arc<dyn Device>, share: usize, salt: usize) {
     let batches: [&[usize]; 4] = [&[1], &[1, 1, 1], &[1; 21], &[1, 0, 1]];
     let variants = variants(3, 21).into_iter().enumerate();
     for (index, (name, builder)) in variants.skip(salt % share).step_by(share) {
-        let config = builder.layers(1 + index % 2).residual(index % 5 == 4);
+        let config = builder.layers(1 + index % 3).residual(index % 5 == 4);
         let config = config.build().unwrap();
         let batch = batches[(index / share + salt) % batches.len()];
         let problem = Problem::generate(config, batch, index as u64);
         let oracle = Oracle::new(&problem);
         solve_and_check(name, &oracle, device, GradientMode::Recompute).unwrap();
+    }
+}
+
+/// More layers than a dispatch takes, of a few sequences in the caller's order.
+#[test]
+fn of_deep_stacks() {
+    for (index, cell) in [RnnConfig::elman, RnnConfig::lstm, RnnConfig::gru]
+        .into_iter()
+        .enumerate()
+    {
+        let config = cell(5, 21).layers(4 + index).build().unwrap();
+        let problem = Problem::generate(config, &[1, 1, 1], index as u64);
+        let oracle = Oracle::new(&problem);
+        for (name, device) in devices() {
+            solve_and_check(name, &oracle, device, GradientMode::Recompute).unwrap();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
+use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::ops::{Program, Role, Section};
 use wgpu_rnn::rnn::{Network, NetworkOptions, Rnn};
 use wgpu_rnn::train::{CarriedState, Chunks, Optimizer, OptimizerOptions, OptimizerRegions};
@@ -490,20 +491,41 @@ fn check_close(got: &[f32], expected: &[f32], what: &str) {
     }
 }
 
+#[track_caller]
+fn check_cut(device: &dyn Device, problem: &Problem, steps: usize) {
+    let chunked = run_chunks(device, problem, steps, (true, &[]));
+    let expected = chunked.gradients.last().unwrap();
+    for mode in [GradientMode::Save, GradientMode::Recompute] {
+        let what = format!("{steps} steps, {mode:?}, {}", device.name());
+        let how = (Some(steps), mode);
+        let [got, _] = cut_gradients(device, problem, how, 0.0);
+        check_close(&got, expected, &what);
+    }
+}
+
+/// So many sequences that the CPU takes tiles of them through a layer's whole backward, up to a cut.
+#[test]
+fn many_sequences_are_cut_as_few_are() {
+    let lengths: Vec<usize> = (0..150).map(|i| 30 + i % 31).collect();
+    let device = CpuDevice::with_threads(2).unwrap();
+    for builder in [
+        RnnConfig::lstm(FEATURES, 16).layers(2),
+        RnnConfig::gru(FEATURES, 17),
+    ] {
+        let problem = Problem::new(builder.build().unwrap(), &lengths);
+        for steps in [2, 30] {
+            check_cut(&device, &problem, steps);
+        }
+    }
+}
+
 /// A whole forward whose gradients are cut comes to what chunks with carried states come to, with gates saved or rebuilt.
 #[test]
 fn cut_gradients_are_those_of_chunks() {
     for device in devices() {
         for problem in problems() {
             for steps in [1, 3, 4, 100] {
-                let chunked = run_chunks(&**device, &problem, steps, (true, &[]));
-                let expected = chunked.gradients.last().unwrap();
-                for mode in [GradientMode::Save, GradientMode::Recompute] {
-                    let what = format!("{steps} steps, {mode:?}, {}", device.name());
-                    let how = (Some(steps), mode);
-                    let [got, _] = cut_gradients(&**device, &problem, how, 0.0);
-                    check_close(&got, expected, &what);
-                }
+                check_cut(&**device, &problem, steps);
             }
             let whole = cut_gradients(&**device, &problem, (None, GradientMode::Save), 0.0);
             let cut = cut_gradients(&**device, &problem, (Some(3), GradientMode::Save), 0.0);

@@ -1,18 +1,23 @@
 //! The backward of a tile: in each step, last first, the gradients of all units, then what comes back through the recurrent
-//! products.
+//! products; and where a tile is taken through the layer's other products as well, what they are while the gates' gradients
+//! are in the nearest cache.
 
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
-use super::forward::{load_gates, store_gates};
-use super::weights::{BACKWARD_VECTORS, most_product_width};
+use super::forward::{Entering, load_gates, store_gates};
+use super::weight_gradients::{Outer, add_rows, partial_parts};
+use super::weights::product_width;
 use super::{Kind, LayerPanels, tile_size, with_cell};
 use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
 use crate::cpu::simd::{load, load_all, store, store_all};
-use crate::cpu::tile::{BackwardRows, BackwardStep, Tile};
+use crate::cpu::tile::{BackwardRows, BackwardStep, Contiguous, StepTarget, Tile};
 use crate::ops::Recurrence;
+
+/// The most sequences of a tile that is taken through all products.
+pub(in crate::cpu) const MOST_SEQUENCES: usize = 32;
 
 /// What the backward of one direction reads.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +30,25 @@ pub(in crate::cpu) struct Given<'a> {
     pub(in crate::cpu) d_output: &'a [f32],
     /// Whether the gates hold sums and not what the forward keeps.
     pub(in crate::cpu) rebuilt: bool,
+    /// What the other products need, if they are wanted; the gates are then left as they are.
+    pub(in crate::cpu) products: Option<Products<'a>>,
 }
 
-/// Elements of scratch space that a sequence needs at most, whatever the instruction set.
-pub(in crate::cpu) fn scratch_width(op: &Recurrence, kind: Kind) -> usize {
-    with_cell!(kind, op, 0, cell => most_product_width(cell, op.hidden))
+/// The products beside the recurrent one: weight gradients, and the input's gradient where there are panels for it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct Products<'a> {
+    pub(in crate::cpu) entering: Entering<'a>,
+    /// Sequences of a tile, which the order of the weight gradients' sums depends on.
+    pub(in crate::cpu) sequences: usize,
+    /// Whether the input's gradient is wanted.
+    pub(in crate::cpu) d_input: bool,
+    /// Whether it is added to what is there.
+    pub(in crate::cpu) accumulate: bool,
+}
+
+/// Elements of scratch space that a sequence needs with vectors of `lanes` elements.
+pub(in crate::cpu) fn scratch_width(op: &Recurrence, kind: Kind, lanes: usize) -> usize {
+    with_cell!(kind, op, 0, cell => product_width(cell, op.hidden, lanes))
 }
 
 /// All steps of one direction.
@@ -40,15 +59,22 @@ pub(in crate::cpu) fn backward(
     given: Given<'_>,
     rows: BackwardRows<'_>,
 ) {
-    let panels = &panels.backward[direction];
-    Tile::for_all(op, rows, tile_size(op, 0), &|tile| {
-        with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
+    let recurrent = &panels.backward[direction];
+    let wanted = given.products.is_some_and(|products| products.d_input);
+    let input = wanted.then(|| &panels.input_backward[direction]);
+    let size = match given.products {
+        Some(products) => products.sequences.min(MOST_SEQUENCES),
+        None => tile_size(op, 0),
+    };
+    Tile::for_all(op, rows, size, &|tile| {
+        with_cell!(kind, op, direction, cell => recurrent.dispatch(Sweep {
             cell,
             tile,
-            panels,
+            recurrent,
+            input,
             given,
             hidden: op.hidden,
-            width: panels.terms(),
+            width: product_width(cell, op.hidden, recurrent.lanes()),
         }));
     });
 }
@@ -57,7 +83,8 @@ pub(in crate::cpu) fn backward(
 struct Sweep<'a, C, const V: usize> {
     cell: C,
     tile: Tile<'a, BackwardRows<'a>>,
-    panels: &'a Panels,
+    recurrent: &'a Panels,
+    input: Option<&'a Panels>,
     given: Given<'a>,
     hidden: usize,
     /// Elements of a sequence's products.
@@ -70,6 +97,8 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (hidden, width) = (self.hidden, self.width);
+        let whole = width / C::UNIT;
+        let mut begun = false;
         for step in self.tile.steps().rev() {
             let Some(mut step) = self.tile.step(step) else {
                 continue;
@@ -86,20 +115,51 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
                     units.compute(&mut step, row, first);
                 }
             }
-            // A block of a panel's terms stays in the nearest cache while all rows pass.
-            for block in (0..width).step_by(TERMS) {
-                for panel in 0..hidden.div_ceil(BACKWARD_VECTORS * S::F32_LANES) {
-                    let columns = Columns {
-                        simd,
-                        panel: self.panels.panel::<S>(panel),
-                        terms: block..width.min(block + TERMS),
-                        hidden,
-                        width,
-                        first: panel * BACKWARD_VECTORS * S::F32_LANES,
-                    };
-                    for_row_groups!(S, step.count, row, R => columns.compute::<R>(&mut step, row));
-                }
+            let back = |offset: usize, columns: usize, replace: bool| Back {
+                simd,
+                products: &*step.products,
+                terms: offset..offset + V * whole,
+                width,
+                columns,
+                count: step.count,
+                replace,
+            };
+            let mut d_h = Contiguous {
+                values: &mut *step.d_h,
+                width: hidden,
+            };
+            let recurrent = back((C::UNIT - V) * whole, hidden, false);
+            recurrent.compute(self.recurrent, &mut d_h);
+            let Some(products) = self.given.products else {
+                continue;
+            };
+            if let Some(panels) = self.input {
+                let input = back(0, products.entering.inputs, !products.accumulate);
+                input.compute(panels, &mut step.d_input);
             }
+            if !begun {
+                step.partial.fill(0.0);
+                begun = true;
+            }
+            let sizes = [products.entering.inputs, hidden];
+            let [input, recurrent, bias] = partial_parts::<C, V>(sizes, whole, step.partial);
+            let outer = |first: usize| Outer {
+                simd,
+                products: &*step.products,
+                first,
+                width,
+                columns: V * whole,
+            };
+            let mut rows: [&[f32]; MOST_SEQUENCES] = [&[]; MOST_SEQUENCES];
+            for (row, entering) in rows[..step.count].iter_mut().enumerate() {
+                *entering = products.entering.row(step.row + row);
+            }
+            outer(0).add::<V>(&rows[..step.count], input);
+            for (row, state) in rows[..step.count].iter_mut().enumerate() {
+                *state = &self.given.h[(step.previous + row) * hidden..][..hidden];
+            }
+            outer((C::UNIT - V) * whole).add::<V>(&rows[..step.count], recurrent);
+            add_rows(simd, step.products, bias);
         }
     }
 }
@@ -140,54 +200,86 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
         };
         let states = [state(step.previous + row), state(step.next + row)];
         let back = self.cell.backward(simd, kept, states, d);
-        store_gates::<S, C, V>(simd, &mut step.gates[gates], back.slots);
+        if given.products.is_none() {
+            store_gates::<S, C, V>(simd, &mut step.gates[gates], back.slots);
+        }
         store(simd, &mut step.d_h[of(row)], back.old.h);
         if let Some(d_c) = step.d_c.get_mut(of(row)) {
             store(simd, d_c, back.old.c);
         }
-        let products = &mut step.products[row * self.width + first * V..];
-        for v in 0..V {
-            let place = &mut products[v * S::F32_LANES..(v + 1) * S::F32_LANES];
-            store(simd, place, back.slots[C::PRODUCTS[v]]);
+        let products = &mut step.products[row * self.width..(row + 1) * self.width];
+        let whole = self.width / C::UNIT;
+        for (place, slot) in C::ORDER[..C::UNIT].iter().enumerate() {
+            let place = place * whole + first;
+            let place = &mut products[place..place + S::F32_LANES];
+            store(simd, place, back.slots[*slot]);
         }
     }
 }
 
-/// The product's half: some vectors of the states' gradient.
-struct Columns<'a, S: Simd> {
+/// A product with weights: from the gradients of sums to those of what was multiplied.
+struct Back<'a, S> {
     simd: S,
-    panel: &'a [S::f32s],
+    /// `[count, width]`
+    products: &'a [f32],
+    /// Those of the sums, in a row.
     terms: Range<usize>,
-    hidden: usize,
     width: usize,
-    first: usize,
+    /// Columns of the result.
+    columns: usize,
+    count: usize,
+    /// Whether the result replaces what is there.
+    replace: bool,
 }
 
-impl<S: Simd> Columns<'_, S> {
-    /// Adds these terms for `R` sequences from `row` on.
+impl<S: Simd> Back<'_, S> {
     #[inline(always)]
-    fn compute<const R: usize>(&self, step: &mut BackwardStep<'_>, row: usize) {
+    fn compute(&self, panels: &Panels, target: &mut impl StepTarget) {
+        match panels.vectors() {
+            1 => self.sweep::<1>(panels, target),
+            2 => self.sweep::<2>(panels, target),
+            _ => self.sweep::<4>(panels, target),
+        }
+    }
+
+    #[inline(always)]
+    fn sweep<const N: usize>(&self, panels: &Panels, target: &mut impl StepTarget) {
+        // A block of a panel's terms stays in the nearest cache while all rows pass.
+        for block in (0..self.terms.len()).step_by(TERMS) {
+            let terms = block..self.terms.len().min(block + TERMS);
+            for number in 0..self.columns.div_ceil(N * S::F32_LANES) {
+                let first = number * N * S::F32_LANES;
+                let columns = first..self.columns.min(first + N * S::F32_LANES);
+                let panel = &panels.panel::<S>(number)[terms.start * N..terms.end * N];
+                for_row_groups!(S, self.count, row, R => {
+                    self.rows::<R, N>((panel, terms.clone()), columns.clone(), row, target);
+                });
+            }
+        }
+    }
+
+    /// Adds some terms for `R` sequences from `row` on.
+    #[inline(always)]
+    fn rows<const R: usize, const N: usize>(
+        &self,
+        (panel, terms): (&[S::f32s], Range<usize>),
+        columns: Range<usize>,
+        row: usize,
+        target: &mut impl StepTarget,
+    ) {
         let simd = self.simd;
-        let mut sums = [[simd.splat_f32s(0.0); BACKWARD_VECTORS]; R];
+        let mut sums = [[simd.splat_f32s(0.0); N]; R];
         let mut inputs: [&[f32]; R] = [&[]; R];
         for r in 0..R {
-            inputs[r] = &step.products[(row + r) * self.width..][self.terms.clone()];
-            sums[r] = load_all(simd, &step.d_h[self.range(row + r)]);
+            let start = (row + r) * self.width + self.terms.start;
+            inputs[r] = &self.products[start..][terms.clone()];
+            if terms.start > 0 || !self.replace {
+                sums[r] = load_all(simd, &target.row(row + r)[columns.clone()]);
+            }
         }
-        let panel =
-            &self.panel[self.terms.start * BACKWARD_VECTORS..self.terms.end * BACKWARD_VECTORS];
         let sums = product(simd, panel, inputs, sums);
         for (r, sums) in sums.into_iter().enumerate() {
-            store_all(simd, &mut step.d_h[self.range(row + r)], sums);
+            store_all(simd, &mut target.row(row + r)[columns.clone()], sums);
         }
-    }
-
-    /// These columns of a row.
-    #[inline(always)]
-    fn range(&self, row: usize) -> Range<usize> {
-        let end = self
-            .hidden
-            .min(self.first + BACKWARD_VECTORS * S::F32_LANES);
-        row * self.hidden + self.first..row * self.hidden + end
     }
 }

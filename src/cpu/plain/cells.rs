@@ -13,6 +13,8 @@ pub(super) trait PlainCell<const V: usize>: Copy + Send + Sync {
     const PRODUCTS: [usize; V];
     /// The slot of each product of the input.
     const INPUTS: [usize; V];
+    /// The order of a unit's slots in rows of gradients: the input's `V` first, the recurrent products' `V` last.
+    const ORDER: [usize; SLOTS];
 
     /// A step, from the sums of biases, input's and recurrent products.
     fn forward<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS], old: State<S>) -> Forward<S>;
@@ -77,6 +79,7 @@ impl PlainCell<1> for Elman {
     const UNIT: usize = 1;
     const PRODUCTS: [usize; 1] = [0];
     const INPUTS: [usize; 1] = [0];
+    const ORDER: [usize; SLOTS] = [0; SLOTS];
 
     #[inline(always)]
     fn forward<S: Simd>(self, simd: S, [sum, ..]: [S::f32s; SLOTS], old: State<S>) -> Forward<S> {
@@ -129,6 +132,7 @@ impl PlainCell<4> for Lstm {
     const UNIT: usize = SLOTS;
     const PRODUCTS: [usize; 4] = [0, 1, 2, 3];
     const INPUTS: [usize; 4] = [0, 1, 2, 3];
+    const ORDER: [usize; SLOTS] = [0, 1, 2, 3];
 
     #[inline(always)]
     fn forward<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS], old: State<S>) -> Forward<S> {
@@ -191,6 +195,7 @@ impl PlainCell<3> for Gru {
     const UNIT: usize = SLOTS;
     const PRODUCTS: [usize; 3] = [0, 1, 3];
     const INPUTS: [usize; 3] = [0, 1, 2];
+    const ORDER: [usize; SLOTS] = [2, 0, 1, 3];
 
     #[inline(always)]
     fn forward<S: Simd>(self, simd: S, slots: [S::f32s; SLOTS], old: State<S>) -> Forward<S> {

@@ -27,7 +27,7 @@ pub(in crate::cpu) struct Entering<'a> {
 impl<'a> Entering<'a> {
     /// What enters at a row of the batch.
     #[inline(always)]
-    fn row(&self, row: usize) -> &'a [f32] {
+    pub(super) fn row(&self, row: usize) -> &'a [f32] {
         let row = row - self.first;
         let row = self.rows.map_or(row, |rows| rows[row] as usize);
         &self.values[row * self.stride..][..self.inputs]

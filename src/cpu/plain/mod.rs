@@ -11,14 +11,17 @@
 //! | `cells` | the arithmetic of a vector of units, both ways |
 //! | `weights` | the panels of a layer, packed once for each version of the weights |
 //! | `forward`, `backward` | the steps of a tile |
+//! | `weight_gradients` | the products with what entered, summed tile by tile |
 
 mod backward;
 mod cells;
 mod forward;
+mod weight_gradients;
 mod weights;
 
-pub(super) use backward::{Given, backward, scratch_width};
+pub(super) use backward::{Given, MOST_SEQUENCES, Products, backward, scratch_width};
 pub(super) use forward::{Entering, forward};
+pub(super) use weight_gradients::{WeightGradients, collect, partial_len};
 pub(super) use weights::{LayerPanels, LayerSource};
 
 use crate::config::{Activation, Activations, Cell, CellSpec, Clip, GruReset, GruUpdate};

@@ -9,12 +9,14 @@ use super::cells::PlainCell;
 use super::{Kind, with_cell};
 use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::panels::{LaneRun, Panels};
-use crate::cpu::simd::{MOST_LANES, SLOTS, lanes};
+use crate::cpu::simd::{SLOTS, lanes};
 use crate::error::Result;
 use crate::ops::{BufferId, Recurrence};
 
-/// Vectors of a panel of the backward's product.
-pub(super) const BACKWARD_VECTORS: usize = 4;
+/// Vectors of a panel of the backward's products: 1, 2 or 4, as few columns need no more.
+fn backward_vectors(columns: usize, lanes: usize) -> usize {
+    columns.div_ceil(lanes).next_power_of_two().min(4)
+}
 
 /// Where a layer's panels come from.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub(in crate::cpu) struct LayerSource {
     inputs: Option<usize>,
     /// Whether there is a backward.
     backward: bool,
+    /// Inputs whose gradients are wanted, if any.
+    input_gradients: Option<usize>,
 }
 
 impl LayerSource {
@@ -36,6 +40,7 @@ impl LayerSource {
             kind,
             inputs: None,
             backward: false,
+            input_gradients: None,
         })
     }
 
@@ -51,9 +56,18 @@ impl LayerSource {
         Self { backward, ..self }
     }
 
+    /// What the gradients of `inputs` inputs need, too.
+    pub(in crate::cpu) fn with_input_gradients(self, inputs: usize) -> Self {
+        let input_gradients = Some(inputs);
+        Self {
+            input_gradients,
+            ..self
+        }
+    }
+
     /// The buffer of the packed weights.
     pub(in crate::cpu) fn weights(&self) -> BufferId {
-        self.op.weights
+        self.op.weights.buffer
     }
 
     /// Takes on what another source wants too, if both are of the same layer.
@@ -66,6 +80,7 @@ impl LayerSource {
         if same {
             self.backward |= other.backward;
             self.inputs = self.inputs.or(other.inputs);
+            self.input_gradients = self.input_gradients.or(other.input_gradients);
         }
         same
     }
@@ -80,8 +95,10 @@ pub(in crate::cpu) struct LayerPanels {
     pub(super) input: Vec<Panels>,
     /// By unit: the biases, in a panel of one term.
     pub(super) bias: Vec<Panels>,
-    /// By input: what comes back through the products.
+    /// By state: what comes back through the recurrent products.
     pub(super) backward: Vec<Panels>,
+    /// By input: what comes back through the input's products.
+    pub(super) input_backward: Vec<Panels>,
 }
 
 impl LayerPanels {
@@ -100,7 +117,8 @@ impl LayerPanels {
         _: C,
     ) -> Result<Self> {
         let hidden = source.op.hidden;
-        let units = hidden.div_ceil(lanes(arch));
+        let lanes = lanes(arch);
+        let units = hidden.div_ceil(lanes);
         let of_directions = |wanted: bool, shape: [usize; 3]| {
             let directions = if wanted { source.op.directions } else { 0 };
             (0..directions)
@@ -108,25 +126,31 @@ impl LayerPanels {
                 .collect::<Result<_>>()
         };
         let inputs = source.inputs.unwrap_or(0);
-        let columns = hidden.div_ceil(lanes(arch) * BACKWARD_VECTORS);
-        let terms = hidden.next_multiple_of(lanes(arch)) * V;
+        let back = |columns: usize| {
+            let vectors = backward_vectors(columns, lanes);
+            let terms = V * hidden.next_multiple_of(lanes);
+            [columns.div_ceil(lanes * vectors), terms, vectors]
+        };
+        let wanted = source.input_gradients;
         Ok(Self {
             forward: of_directions(true, [units, hidden, V])?,
             input: of_directions(source.inputs.is_some(), [units, inputs, V])?,
             bias: of_directions(source.inputs.is_some(), [units, 1, C::UNIT])?,
-            backward: of_directions(source.backward, [columns, terms, BACKWARD_VECTORS])?,
+            backward: of_directions(source.backward, back(hidden))?,
+            input_backward: of_directions(wanted.is_some(), back(wanted.unwrap_or(0)))?,
         })
     }
 
-    /// Fills them from the packed weights of all directions.
+    /// Fills them from the buffer of the packed weights.
     pub(in crate::cpu) fn fill(&mut self, source: &LayerSource, packed: &[f32]) {
+        let packed = &packed[source.op.weights.offset..];
         with_cell!(source.kind, &source.op, 0, cell => self.fill_of_cell(source, cell, packed));
     }
 
     fn fill_of_cell<C: PlainCell<V>, const V: usize>(
         &mut self,
         source: &LayerSource,
-        cell: C,
+        _: C,
         packed: &[f32],
     ) {
         let (op, layout) = (&source.op, &source.op.layout);
@@ -145,26 +169,41 @@ impl LayerPanels {
         }
         for (direction, panels) in self.backward.iter_mut().enumerate() {
             let weights = weights(direction, layout.recurrent);
-            fill_backward(cell, op.hidden, weights, panels);
+            let slots = &C::ORDER[C::UNIT - V..];
+            fill_backward::<C, V>([op.hidden, op.hidden], slots, weights, panels);
+        }
+        for (direction, panels) in self.input_backward.iter_mut().enumerate() {
+            let inputs = source.input_gradients.unwrap_or(0);
+            let weights = weights(direction, layout.input);
+            fill_backward::<C, V>([inputs, op.hidden], &C::ORDER, weights, panels);
         }
     }
 
-    /// Elements of the gradients of a sequence's recurrent products, if there is a backward.
-    pub(in crate::cpu) fn product_width(&self) -> usize {
-        self.backward.first().map_or(0, Panels::terms)
+    /// Elements of a vector of theirs.
+    pub(in crate::cpu) fn lanes(&self) -> usize {
+        self.forward.first().map_or(1, Panels::lanes)
     }
 
     /// Elements.
     pub(in crate::cpu) fn len(&self) -> usize {
-        let of_directions = [&self.forward, &self.input, &self.bias, &self.backward];
+        let of_directions = [
+            &self.forward,
+            &self.input,
+            &self.bias,
+            &self.backward,
+            &self.input_backward,
+        ];
         of_directions.into_iter().flatten().map(Panels::len).sum()
     }
 }
 
-/// Elements at most of the gradients of a sequence's recurrent products: vector by vector of units, of each the products'. A
-/// backward panel has as many terms as there are with its instruction set.
-pub(super) fn most_product_width<const V: usize>(_: impl PlainCell<V>, hidden: usize) -> usize {
-    hidden.next_multiple_of(MOST_LANES) * V
+/// Elements of the gradients of a sequence's sums: slot by slot in the cell's order, of each all units in whole vectors.
+pub(super) fn product_width<C: PlainCell<V>, const V: usize>(
+    _: C,
+    hidden: usize,
+    lanes: usize,
+) -> usize {
+    hidden.next_multiple_of(lanes) * C::UNIT
 }
 
 /// Of `[terms, hidden, slots]` for each vector of units the slots that are asked for.
@@ -185,22 +224,23 @@ fn fill_by_unit<C: PlainCell<V>, const V: usize, const N: usize>(
     });
 }
 
+/// Of `[columns, hidden, slots]` the weights of `slots`, slot by slot, for the columns of each panel.
 fn fill_backward<C: PlainCell<V>, const V: usize>(
-    _: C,
-    hidden: usize,
+    [columns, hidden]: [usize; 2],
+    slots: &[usize],
     weights: &[f32],
     panels: &mut Panels,
 ) {
-    let lanes = panels.lanes();
+    let (lanes, vectors) = (panels.lanes(), panels.vectors());
+    let whole = hidden.next_multiple_of(lanes);
     panels.fill(weights, |panel, term, vector| {
-        let input = (panel * BACKWARD_VECTORS + vector) * lanes;
-        let (block, within) = (term / (V * lanes), term % (V * lanes));
-        let unit = block * lanes + within % lanes;
+        let column = (panel * vectors + vector) * lanes;
+        let unit = term % whole;
         LaneRun {
-            start: (input * hidden + unit) * C::UNIT + C::PRODUCTS[within / lanes],
+            start: (column * hidden + unit) * C::UNIT + slots[term / whole],
             stride: hidden * C::UNIT,
             len: if unit < hidden {
-                hidden.saturating_sub(input)
+                columns.saturating_sub(column)
             } else {
                 0
             },

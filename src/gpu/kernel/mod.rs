@@ -11,7 +11,6 @@ mod gemm;
 mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
-mod layer_step;
 mod loss_share;
 mod merge_directions;
 mod optimizer_control;
@@ -25,6 +24,7 @@ mod recurrent_forward;
 mod row_splits;
 mod softmax_cross_entropy;
 mod split_directions;
+mod stack_step;
 mod strided_copies;
 mod sum_partials;
 
@@ -41,6 +41,8 @@ pub(crate) const LINEAR: usize = 256;
 
 /// Shader modules that several kernels share.
 pub(crate) mod lib {
+    use crate::ops::Precision;
+
     /// `is_finite`: neither infinite nor NaN.
     pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
@@ -52,10 +54,18 @@ pub(crate) mod lib {
     /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
     pub(crate) const STEP: &str = include_str!("../../../shaders/lib/step.wgsl");
     /// `weight_at`: of a buffer, or of its copy as a texture.
-    pub(crate) fn weights(texture: bool) -> &'static str {
+    pub(crate) fn weights(texture: Option<Precision>) -> [&'static str; 2] {
+        const TEXTURE: &str = include_str!("../../../shaders/lib/weights_texture.wgsl");
         match texture {
-            true => include_str!("../../../shaders/lib/weights_texture.wgsl"),
-            false => include_str!("../../../shaders/lib/weights_buffer.wgsl"),
+            None => ["", include_str!("../../../shaders/lib/weights_buffer.wgsl")],
+            Some(Precision::F32) => [
+                "alias WeightsTexture = texture_storage_2d<rgba32float, read>;",
+                TEXTURE,
+            ],
+            Some(Precision::F16) => [
+                "alias WeightsTexture = texture_storage_2d<rgba16float, read>;",
+                TEXTURE,
+            ],
         }
     }
     /// The twin of [`crate::random`].
@@ -78,7 +88,7 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::DropoutRows(op) => dropout_rows::record(op, recorder),
         Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
-        Operation::LayerStep(op) => layer_step::record(op, recorder),
+        Operation::StackStep(op) => stack_step::record(op, recorder),
         Operation::EmbeddingRows(op) => embedding_rows::record(op, recorder),
         Operation::EmbeddingRowsBackward(op) => embedding_rows_backward::record(op, recorder),
         Operation::PoolRows(op) => pool_rows::record(op, recorder),
@@ -123,7 +133,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
     shaders.extend(Pack::ALL.map(split_directions::shader));
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
-    shaders.extend(layer_step::shaders());
+    shaders.extend(stack_step::shaders());
     shaders.extend(recurrent_forward::shaders());
     shaders.extend(recurrent_backward::shaders());
     shaders

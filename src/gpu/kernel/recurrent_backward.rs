@@ -12,6 +12,7 @@ const KERNEL: Kernel = Kernel {
     main: include_str!("../../../shaders/recurrent_backward.wgsl"),
     rows: recurrent::KEPT_ROWS,
     second: include_str!("../../../shaders/lib/second_backward.wgsl"),
+    many: false,
     input: false,
     bindings: &[
         Read, Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite, ReadWrite,
@@ -100,10 +101,11 @@ fn phases(op: &Recurrence, threads: usize) -> Vec<Phase> {
 fn params(op: &RecurrentBackward) -> Params {
     let forward = &op.forward;
     let place = |region: Option<Region>| region.map_or(0, |region| region.offset as u32);
+    let weights = |part: usize| (forward.weights.offset + part) as u32;
     let sequences = forward.directions * forward.batch;
     let mut params = Params::new(forward);
-    params.recurrent = forward.layout.recurrent_transposed as u32;
-    params.second = forward.layout.second_transposed as u32;
+    params.recurrent = weights(forward.layout.recurrent_transposed);
+    params.second = weights(forward.layout.second_transposed);
     params.d_h = op.h_gradient.offset as u32;
     params.d_c = place(op.c_gradient);
     params.scratch = place(op.scratch);

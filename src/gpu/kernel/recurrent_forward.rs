@@ -12,6 +12,7 @@ const KERNEL: Kernel = Kernel {
     main: include_str!("../../../shaders/recurrent_forward.wgsl"),
     rows: recurrent::KEPT_ROWS,
     second: include_str!("../../../shaders/lib/second_forward.wgsl"),
+    many: false,
     input: false,
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite, ReadWrite],
     term: |_| 1,

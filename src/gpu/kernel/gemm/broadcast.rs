@@ -57,14 +57,16 @@ fn shader(rows: usize, texture: bool, stored: Stored) -> Shader {
         elements.remove(1);
     }
     let (b, suffix) = match texture {
-        true => (Texture, "_texture"),
+        true => (Texture(stored[1]), "_texture"),
         false => (Read, ""),
     };
+    let [format, weights] = lib::weights(texture.then_some(stored[1]));
     Shader::new(
         format!("gemm_broadcast_{rows}{suffix}"),
         &[
             "const WEIGHTS_BINDING: i32 = 1; alias Weights = vec4f;",
-            lib::weights(texture),
+            format,
+            weights,
             &source,
         ],
         &[Read, b, Read, Read, ReadWrite],

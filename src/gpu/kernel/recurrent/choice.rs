@@ -31,7 +31,7 @@ pub(in crate::gpu::kernel) fn choose(
     }
     // What was tuned may have been tuned with other options.
     choice.broadcast &= recorder.subgroup_size().is_some();
-    choice.texture &= op.layout.slots == 4 && recorder.can_texture(op.weights);
+    choice.texture &= op.layout.slots == 4 && recorder.can_texture(op.weights.buffer);
     choice
 }
 
@@ -78,6 +78,6 @@ pub(crate) fn table(op: &Recurrence, recorder: &Recorder<'_>) -> Choice {
         },
         tile,
         broadcast,
-        texture: broadcast && op.layout.slots == 4 && recorder.can_texture(op.weights),
+        texture: broadcast && op.layout.slots == 4 && recorder.can_texture(op.weights.buffer),
     }
 }

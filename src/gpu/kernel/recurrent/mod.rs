@@ -20,7 +20,7 @@ pub(super) use samples::{sample_shaders, sample_steps};
 pub(super) use schedule::{Phase, Schedule, fits_one_dispatch};
 pub(crate) use shader::cell_name;
 pub(super) use shader::{
-    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, RUNNING_ROWS, bindings, shader, variant,
+    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, RUNNING_ROWS, bindings, shader, uniform, variant,
     weight_bindings, weight_elements,
 };
 
@@ -41,12 +41,14 @@ pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
             format!("{} rows from {} on", op.gate_rows, op.first_row),
         ));
     }
-    if !op.gates.offset.is_multiple_of(op.layout.slots) {
-        return Err(Error::shape(
-            "offset of the gates",
-            "a multiple of the slots",
-            op.gates.offset,
-        ));
+    for (what, region) in [
+        ("offset of the gates", op.gates),
+        ("offset of the packed weights", op.weights),
+    ] {
+        if !region.offset.is_multiple_of(op.layout.slots) {
+            let expected = "a multiple of the slots";
+            return Err(Error::shape(what, expected, region.offset));
+        }
     }
     recorder.check("gates", op.gates, op.directions * op.gate_rows * units)?;
     if let Some(sums) = op.recurrent_sums {
@@ -54,7 +56,7 @@ pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
     }
     recorder.check(
         "packed weights",
-        op.weights.into(),
+        op.weights,
         op.directions * op.layout.len(),
     )?;
     recorder.check("hidden states", op.states.h, rows * op.state)?;

@@ -2,7 +2,7 @@
 
 use crate::ops::{Recurrence, Region};
 
-/// `Parameters` in shaders/lib/recurrent.wgsl.
+/// `Parameters` in shaders/lib/recurrent.wgsl: of a cell.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 pub(in crate::gpu::kernel) struct Params {
@@ -65,7 +65,8 @@ pub(in crate::gpu::kernel) struct Params {
     zoneout_cell: f32,
     /// Stays 0: `bound` in the shader says why.
     zero: u32,
-    padding: [u32; 2],
+    directions: u32,
+    padding: u32,
     activations: [[f32; 4]; 6],
 }
 
@@ -74,6 +75,7 @@ impl Params {
     pub(in crate::gpu::kernel) fn new(op: &Recurrence) -> Self {
         let layout = &op.layout;
         let word = |value: usize| value as u32;
+        let weights = |part: usize| word(op.weights.offset + part);
         let place = |region: Option<Region>| region.map_or(0, |region| word(region.offset));
         let clip = op.spec.clip;
         let mut activations = [[0.0; 4]; 6];
@@ -102,18 +104,18 @@ impl Params {
             offsets: word(op.offsets_table.0),
             order: word(op.order_table.0),
             weights_stride: word(layout.len()),
-            recurrent: word(layout.recurrent),
-            second: word(layout.second),
+            recurrent: weights(layout.recurrent),
+            second: weights(layout.second),
             second_inputs: word(layout.second_inputs),
             second_outputs: word(layout.second_outputs),
-            peephole: word(layout.peephole),
-            norm_recurrent: word(layout.norm_recurrent),
-            norm_cell_weight: word(layout.norm_cell_weight),
-            norm_cell_bias: word(layout.norm_cell_bias),
-            norm_gates: word(layout.norm_gates),
-            gate_bias: word(layout.gate_bias),
-            projection_bias: word(layout.projection_bias),
-            vectors: word(layout.vectors),
+            peephole: weights(layout.peephole),
+            norm_recurrent: weights(layout.norm_recurrent),
+            norm_cell_weight: weights(layout.norm_cell_weight),
+            norm_cell_bias: weights(layout.norm_cell_bias),
+            norm_gates: weights(layout.norm_gates),
+            gate_bias: weights(layout.gate_bias),
+            projection_bias: weights(layout.projection_bias),
+            vectors: weights(layout.vectors),
             vectors_len: word(layout.vectors_len()),
             h: word(op.states.h.offset),
             recurrent_input: word(op.states.recurrent_input.offset),
@@ -132,8 +134,8 @@ impl Params {
             vector_sums: 0,
             d_output: 0,
             inputs: 0,
-            input: word(layout.input),
-            input_bias: word(layout.input_bias),
+            input: weights(layout.input),
+            input_bias: weights(layout.input_bias),
             x: 0,
             y: 0,
             first_h: 0,
@@ -149,7 +151,8 @@ impl Params {
             zoneout_hidden: op.spec.zoneout.hidden,
             zoneout_cell: op.spec.zoneout.cell,
             zero: 0,
-            padding: [0; 2],
+            directions: word(op.directions),
+            padding: 0,
             activations,
         }
     }

@@ -95,9 +95,9 @@ pub(in crate::gpu::kernel) fn sample_shaders(
     shaders
 }
 
-/// A layer's step's shaders for each cell that `kernel` has one for, in every form.
+/// The shaders of layers' steps for each cell that there is a `kernel` for, in every form.
 pub(in crate::gpu::kernel) fn sample_steps(
-    kernel: fn(&Recurrence) -> Option<&'static Kernel>,
+    kernel: impl Fn(&Recurrence) -> Option<Kernel>,
     elements: fn(&Recurrence, Form, [Precision; 3]) -> Vec<Element>,
 ) -> Vec<Shader> {
     let mut shaders = Vec::new();
@@ -106,7 +106,7 @@ pub(in crate::gpu::kernel) fn sample_steps(
         let elements = elements(op, *form, [*stored; 3]);
         let mut overrides = variant(op);
         overrides.push(("WORKGROUP", 64.0));
-        shaders.push(shader(op, kernel, *form, &elements).with_overrides(&overrides));
+        shaders.push(shader(op, &kernel, *form, &elements).with_overrides(&overrides));
     }
     shaders
 }

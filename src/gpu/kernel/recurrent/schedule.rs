@@ -233,17 +233,22 @@ pub(super) fn multiply_adds(op: &Recurrence, rows: usize) -> u64 {
     (op.directions * rows) as u64 * (first + second + op.hidden) as u64
 }
 
-/// Whether a tile's layer step, with a product over `inputs` and one over the states, stays within an invocation's iterations.
+/// Whether a tile's step through layers, each with a product over so many `inputs` and one over the states, all of them in one
+/// workgroup, stays within an invocation's iterations.
 pub(in crate::gpu::kernel) fn fits_one_dispatch(
     op: &Recurrence,
-    inputs: usize,
+    inputs: &[usize],
     form: Form,
 ) -> bool {
-    let products = [inputs, op.state].map(|terms| {
-        let smallest = form.least_workgroup();
-        product_iterations(terms, form.tile, smallest)
-    });
-    products.iter().sum::<usize>() + form.tile <= ITERATIONS_PER_DISPATCH
+    let smallest = form.least_workgroup();
+    let blocks = match inputs.len() {
+        // The units of a layer alone are spread over workgroups.
+        1 => 1,
+        _ => op.hidden.div_ceil(smallest),
+    };
+    let product = |terms: usize| product_iterations(terms, form.tile, smallest);
+    let of_layer = |&inputs: &usize| blocks * (product(inputs) + product(op.state) + form.tile + 1);
+    inputs.iter().map(of_layer).sum::<usize>() <= ITERATIONS_PER_DISPATCH
 }
 
 /// Loop iterations of a product for one block of units: the terms, and the chunks with their staging.

@@ -4,7 +4,7 @@ use super::form::Form;
 use super::params::Params;
 use crate::config::{Cell, Coupled, GruReset, GruUpdate, LayerNormKind, Peephole};
 use crate::gpu::element::Element;
-use crate::gpu::recorder::{Binding, Recorder};
+use crate::gpu::recorder::{Binding, Recorder, UNIFORM_BYTES};
 use crate::gpu::shader::{Access, Shader};
 use crate::ops::{Mode, Precision, Recurrence};
 
@@ -101,7 +101,9 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) rows: &'static [&'static str],
     /// Its second product, where it may have one.
     pub(in crate::gpu::kernel) second: &'static str,
-    /// Whether it does the input's product too.
+    /// Whether a dispatch takes several cells, up to [`MOST_CELLS`]: the uniform is an array of [`Params`].
+    pub(in crate::gpu::kernel) many: bool,
+    /// Whether it does the products of layers' inputs too.
     pub(in crate::gpu::kernel) input: bool,
     /// How it uses its buffers.
     pub(in crate::gpu::kernel) bindings: &'static [Access],
@@ -109,19 +111,31 @@ pub(in crate::gpu::kernel) struct Kernel {
     pub(in crate::gpu::kernel) term: fn(&Recurrence) -> usize,
 }
 
+/// Cells of a dispatch: as many as the uniform has room for.
+pub(in crate::gpu::kernel) const MOST_CELLS: usize = UNIFORM_BYTES / size_of::<Params>();
+
+/// The uniform of a kernel of several cells.
+pub(in crate::gpu::kernel) fn uniform(cells: &[Params]) -> Vec<u8> {
+    let mut bytes = bytemuck::cast_slice(cells).to_vec();
+    bytes.resize(MOST_CELLS * size_of::<Params>(), 0);
+    bytes
+}
+
 impl Kernel {
-    /// How it uses what it binds in a form.
-    fn access(&self, form: Form) -> Vec<Access> {
+    /// How it uses what it binds, the packed weights in a texture of this precision or in a buffer.
+    fn access(&self, texture: Option<Precision>) -> Vec<Access> {
         let mut access = self.bindings.to_vec();
-        if form.texture {
-            access[0] = Access::Texture;
+        if let Some(precision) = texture {
+            access[0] = Access::Texture(precision);
         }
         access
     }
 
     /// Storage buffers that it binds in a form.
     pub(in crate::gpu::kernel) fn storage_buffers(&self, form: Form) -> usize {
-        let access = self.access(form).into_iter();
+        let access = self
+            .access(form.texture.then_some(Precision::F32))
+            .into_iter();
         access.filter(|access| access.is_storage()).count()
     }
 }
@@ -139,6 +153,15 @@ pub(in crate::gpu::kernel) fn shader(
         _ => module!("lib/gates_vector.wgsl"),
     };
     let tile = format!("const TILE: u32 = {}u;", form.tile);
+    // Of the packed weights, which come first.
+    let stored = elements.first().map(|element| element.precision);
+    let texture = stored.filter(|_| form.texture);
+    let [format, weights] = crate::gpu::kernel::lib::weights(texture);
+    let cells = format!("const CELLS: u32 = {MOST_CELLS}u;");
+    let (of_uniform, count) = match kernel.many {
+        true => (vec![&cells, module!("lib/cell_many.wgsl")], MOST_CELLS),
+        false => (vec![module!("lib/cell_one.wgsl")], 1),
+    };
     let recurrent = form.product("recurrent", (kernel.term)(op));
     let second = form.product("second", 1);
     let mut modules = vec![
@@ -148,16 +171,18 @@ pub(in crate::gpu::kernel) fn shader(
         module!("lib/activation.wgsl"),
         crate::gpu::kernel::lib::STEP,
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
-        crate::gpu::kernel::lib::weights(form.texture),
+        format,
+        weights,
         module!("lib/recurrent.wgsl"),
         module!("lib/reduce_vector.wgsl"),
     ];
+    modules.extend(of_uniform);
     modules.extend(kernel.rows);
     modules.extend(products(op));
     modules.extend(of_cell);
-    let input = form.product("input", 1);
+    let inputs = ["input", "below"].map(|name| form.product(name, 1));
     if kernel.input {
-        modules.push(&input);
+        modules.extend(inputs.iter().map(|product| &**product));
     }
     let mut label = format!("{}_{cell}", kernel.name);
     if op.spec.has_second_product() {
@@ -170,8 +195,9 @@ pub(in crate::gpu::kernel) fn shader(
     }
     modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
     let label = format!("{label}_{form}");
-    let access = kernel.access(form);
-    let shader = Shader::new(label, &modules, &access, size_of::<Params>()).storing(elements);
+    let access = kernel.access(texture);
+    let shader =
+        Shader::new(label, &modules, &access, count * size_of::<Params>()).storing(elements);
     match form.broadcast {
         true => shader.with_subgroups(),
         false => shader,
@@ -229,7 +255,7 @@ pub(super) fn kept_elements(
 /// How an operation's packed weights, gates, recurrent sums and states are stored.
 pub(super) fn stored(op: &Recurrence, recorder: &Recorder<'_>) -> [Precision; 4] {
     let sums = op.recurrent_sums.unwrap_or(op.gates);
-    let rows = [op.weights.into(), op.gates, sums, op.states.h];
+    let rows = [op.weights, op.gates, sums, op.states.h];
     rows.map(|region| recorder.stored(region))
 }
 
@@ -249,10 +275,10 @@ fn gates_element(
 pub(in crate::gpu::kernel) fn weight_bindings(op: &Recurrence, form: Form) -> Vec<Binding> {
     vec![
         match form.texture {
-            true => Binding::Texture(op.weights),
-            false => Binding::Read(op.weights),
+            true => Binding::Texture(op.weights.buffer),
+            false => Binding::Read(op.weights.buffer),
         },
-        Binding::Read(op.weights),
+        Binding::Read(op.weights.buffer),
         Binding::Table,
     ]
 }
