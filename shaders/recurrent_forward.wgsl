@@ -67,7 +67,9 @@ fn run(group: vec3u, thread: u32) {
         }
         return;
     }
-    let tile = tile_at(place, first, of_cell.first_step + relative_step.value);
+    let step = of_cell.first_step + relative_step.value;
+    if (step >= bound(place.direction, of_cell.last_step)) { return; } // another cell of the dispatch has more
+    let tile = tile_at(place, first, step);
     if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;
     if (PHASE == 0u) { recurrent_phase(tile, unit, thread); }

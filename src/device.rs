@@ -64,6 +64,12 @@ pub trait Device: Debug + Send + Sync {
         None
     }
 
+    /// Steps of a chunk of time with which a stack goes by its wavefront, where few sequences run: see
+    /// [`NetworkOptions::wavefront`](crate::rnn::NetworkOptions::wavefront). `None` where that gains nothing.
+    fn wave_steps(&self) -> Option<usize> {
+        None
+    }
+
     /// A new buffer of zeros.
     ///
     /// # Errors

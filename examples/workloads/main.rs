@@ -199,7 +199,7 @@ fn time(
     device: &Arc<dyn Device>,
     report: &Report,
 ) -> Result<bool> {
-    let data = Data::new(workload)?.stored_in(options.storage());
+    let data = Data::new(workload)?.by_options(options);
     let mode = workload.training.then(|| options.gradient_mode());
     let difference = match workload.streams {
         true => check::check_stream(&data, device)?,

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// GPU: how recurrent layers walk their timesteps
     #[arg(long, value_enum, default_value_t = StrategyChoice::Auto)]
     pub(crate) strategy: StrategyChoice,
+    /// Steps of a chunk with which a stack goes by its wavefront, 0 for layer after layer; without it as the device suggests
+    #[arg(long)]
+    pub(crate) wavefront: Option<usize>,
     /// GPU: measure tiles and strategies first; the choices are shown with RUST_LOG=info
     #[arg(long)]
     pub(crate) tune: bool,

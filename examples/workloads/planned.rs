@@ -12,6 +12,7 @@ use wgpu_rnn::{
 };
 
 use crate::definition::Workload;
+use crate::options::Options;
 
 /// What a workload computes with.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Data {
     pub(crate) d_y: Vec<Vec<f32>>,
     /// How weights and activations are stored.
     pub(crate) storage: Precision,
+    /// See [`NetworkOptions::wavefront`].
+    pub(crate) wavefront: Option<usize>,
 }
 
 impl Data {
@@ -50,12 +53,17 @@ impl Data {
             x,
             d_y,
             storage: Precision::F32,
+            wavefront: None,
         })
     }
 
-    /// The same, weights and activations stored otherwise.
-    pub(crate) fn stored_in(self, storage: Precision) -> Self {
-        Self { storage, ..self }
+    /// The same, weights and activations stored, and stacks gone through, as the options say.
+    pub(crate) fn by_options(self, options: &Options) -> Self {
+        Self {
+            storage: options.storage(),
+            wavefront: options.wavefront,
+            ..self
+        }
     }
 }
 
@@ -109,6 +117,10 @@ impl Planned {
             gradients: mode,
             initial_state: lengths == [1],
             storage: data.storage,
+            wavefront: match data.wavefront {
+                None => device.wave_steps(),
+                Some(steps) => Some(steps).filter(|&steps| steps > 0),
+            },
             ..NetworkOptions::on(device.as_ref())
         };
         let packing = Arc::new(Packing::new(lengths)?);

@@ -22,7 +22,7 @@ pub(crate) fn trace(
     device: &Arc<dyn Device>,
     place: usize,
 ) -> Result<()> {
-    let data = Data::new(workload)?.stored_in(options.storage());
+    let data = Data::new(workload)?.by_options(options);
     let mode = workload.training.then(|| options.gradient_mode());
     let mut planned = Planned::new(device, &data, &workload.lengths, mode)?;
     planned.write(&data.x)?;

@@ -196,8 +196,8 @@ fn tile_at(place: Place, first: u32, step: u32) -> Tile {
     );
 }
 
-// `limit`, for the end of a loop. Mesa's lavapipe compiles a shader anew at every dispatch, the uniform's values put in and
-// loops unrolled, where nothing else decides how often a loop runs; here the workgroup seems to.
+// `limit`, for the end of a loop or of a kernel. Mesa's lavapipe compiles a shader anew at every dispatch, the uniform's values put
+// in and loops unrolled, where nothing else decides how often a loop runs or which way is taken; here the workgroup seems to.
 fn bound(direction: u32, limit: u32) -> u32 { return limit + cell_at(0u).zero * direction; }
 
 fn site_at(tile: Tile, lane: u32, unit: u32) -> Site {

@@ -97,6 +97,10 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::RecurrentForward(op) => vec![Box::new(op)],
         Operation::RecurrentBackward(op) => vec![Box::new(op)],
         Operation::StackStep(op) => op.parts().iter().flat_map(implementations).collect(),
+        Operation::RecurrentWave(op) => {
+            let cells = op.cells.into_iter();
+            cells.map(|cell| Box::new(cell) as Box<dyn Run>).collect()
+        }
         Operation::EmbeddingRows(op) => vec![Box::new(op)],
         Operation::EmbeddingRowsBackward(op) => vec![Box::new(op)],
         Operation::PoolRows(op) => vec![Box::new(op)],

@@ -164,11 +164,12 @@ enum Tunable<'a> {
 }
 
 impl<'a> Tunable<'a> {
-    fn of(operation: &'a Operation) -> Option<Self> {
+    fn all_of(operation: &'a Operation) -> Vec<Self> {
         match operation {
-            Operation::RecurrentForward(op) => Some(Self::Forward(op)),
-            Operation::RecurrentBackward(op) => Some(Self::Backward(op)),
-            _ => None,
+            Operation::RecurrentForward(op) => vec![Self::Forward(op)],
+            Operation::RecurrentBackward(op) => vec![Self::Backward(op)],
+            Operation::RecurrentWave(op) => op.cells.iter().map(Self::Forward).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -235,7 +236,7 @@ impl<'a> Tunable<'a> {
 pub(crate) fn tune(context: &Arc<Context>, program: &Program) -> Result<Vec<Tuned>> {
     let mut all = Vec::new();
     for section in Section::ALL {
-        for tunable in program.section(section).iter().filter_map(Tunable::of) {
+        for tunable in program.section(section).iter().flat_map(Tunable::all_of) {
             let key = tunable.key(program);
             if lock(&context.tuner.choices).contains_key(&key) {
                 continue;
@@ -285,7 +286,7 @@ impl<'a> Measurement<'a> {
     /// The fastest candidate, its seconds, and those of the table's.
     fn best(mut self) -> Result<(Choice, f64, f64)> {
         let recorder = Recorder::new(self.context, &self.program, &[]);
-        let table = table_choice(self.op, &recorder);
+        let table = table_choice((self.op, 1), &recorder);
         let broadcasts = recorder.subgroup_size().is_some();
         let textures = recorder.can_texture(self.op.weights.buffer) && self.op.layout.slots == 4;
         self.measure(table)?;

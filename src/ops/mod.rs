@@ -36,7 +36,9 @@ pub use program::{
     BufferId, BufferSpec, Precision, Program, Region, Role, SEED_WORDS, Section, TableOffset,
 };
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
-pub use recurrent::{LayerStep, Mode, Recurrence, RecurrentBackward, StackStep, StateRegions};
+pub use recurrent::{
+    LayerStep, Mode, Recurrence, RecurrentBackward, RecurrentWave, StackStep, StateRegions,
+};
 
 /// One operation.
 #[derive(Debug, Clone)]
@@ -68,6 +70,8 @@ pub enum Operation {
     RecurrentForward(Recurrence),
     /// See [`RecurrentBackward`].
     RecurrentBackward(RecurrentBackward),
+    /// See [`RecurrentWave`].
+    RecurrentWave(RecurrentWave),
     /// See [`StackStep`].
     StackStep(StackStep),
     /// See [`EmbeddingRows`].
@@ -105,7 +109,7 @@ impl Operation {
             Self::MergeDirections(_) => "merge_directions",
             Self::SplitDirections(_) => "split_directions",
             Self::DropoutRows(_) => "dropout_rows",
-            Self::RecurrentForward(_) => "recurrent_forward",
+            Self::RecurrentForward(_) | Self::RecurrentWave(_) => "recurrent_forward",
             Self::RecurrentBackward(_) => "recurrent_backward",
             Self::StackStep(_) => "stack_step",
             Self::EmbeddingRows(_) => "embedding_rows",
@@ -137,6 +141,7 @@ impl Operation {
             Self::DropoutRows(op) => op.rows * op.width == 0,
             Self::RecurrentForward(op) => op.steps.is_empty(),
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
+            Self::RecurrentWave(op) => op.cells.iter().all(|op| op.steps.is_empty()),
             Self::StackStep(op) => op.layers.is_empty(),
             Self::EmbeddingRows(op) => op.rows * op.written() == 0,
             // A sum over no rows still writes zeros.
@@ -176,6 +181,7 @@ operation_from!(
     SplitDirections,
     DropoutRows,
     RecurrentBackward,
+    RecurrentWave,
     StackStep,
     EmbeddingRows,
     EmbeddingRowsBackward,

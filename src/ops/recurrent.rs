@@ -143,6 +143,16 @@ pub struct RecurrentBackward {
     pub vector_sums: Option<Region>,
 }
 
+/// Recurrences of layers that do not need each other's results: in any order, or at once.
+///
+/// A device that can do them at once gains where each alone leaves some of its cores idle. What one writes no other touches; in
+/// the same buffers they may do so.
+#[derive(Debug, Clone)]
+pub struct RecurrentWave {
+    /// A layer over some of its steps each.
+    pub cells: Vec<Recurrence>,
+}
+
 /// A layer of one forward direction over a batch of single steps, for inference: all that stands around its recurrence.
 #[derive(Debug, Clone)]
 pub struct LayerStep {

@@ -106,7 +106,7 @@ impl Pass<'_> {
             width,
             sum,
             ..
-        } = network.merge(self.layer);
+        } = network.merge(self.layer, &network.all_rows());
         let rows =
             |direction: usize| states[direction].map(|_| self.rows_gradient(direction, &(0..0)));
         let split = SplitDirections {
@@ -128,7 +128,7 @@ impl Pass<'_> {
             }
         }
         if self
-            .network
+            .layer
             .running
             .is_some_and(|running| running.mask.is_some())
         {
@@ -255,7 +255,7 @@ impl Pass<'_> {
             h_gradient: self.carry_region(0),
             c_gradient: is_lstm.then(|| self.carry_region(self.carry.c)),
             scratch: Some(self.carry_region(self.carry.scratch)),
-            mask: (self.network.running)
+            mask: (self.layer.running)
                 .and_then(|running| running.mask)
                 .map(|_| self.carry_region(self.carry.mask)),
             vector_sums: (self.layer.layout.vectors_len() > 0)
@@ -491,7 +491,12 @@ impl Pass<'_> {
         };
         program.push(section, copies);
         if let Some(input) = self.input {
-            network.push_dropout(program, section, layer, (input, input));
+            network.push_dropout(
+                program,
+                section,
+                (layer, &network.all_rows()),
+                (input, input),
+            );
         }
     }
 

@@ -7,25 +7,25 @@ use crate::batch::Packing;
 use crate::config::{Cell, Direction, Dropout, RnnConfig};
 use crate::error::Result;
 use crate::ops::{
-    BufferId, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, LayerStep, MergeDirections,
-    Mode, Precision, Program, RandomPurpose, RandomSite, Recurrence, Region, Role, Section,
-    StackStep, StateRegions, StridedCopies,
+    BufferId, BufferSpec, CopyJob, DropoutRows, Fill, GatherRows, LayerNormRows, LayerStep,
+    MergeDirections, Mode, Precision, Program, RandomPurpose, RandomSite, Recurrence, Region, Role,
+    Section, StackStep, StateRegions, StridedCopies,
 };
 use crate::packed::PackedLayout;
 
 /// Adds the buffers of all layers. Without a backward section the layers share their states and gates.
 pub(super) fn allocate(
     program: &mut Program,
-    config: &RnnConfig,
-    options: &NetworkOptions,
+    (config, options): (&RnnConfig, &NetworkOptions),
     sizes: &Sizes,
-    (packing, chunks): (&Packing, &[Range<usize>]),
+    (packing, [chunks, wave_chunks]): (&Packing, [&[Range<usize>]; 2]),
     x: BufferId,
 ) -> Result<Vec<Layer>> {
     let trains = options.gradients.is_some();
+    let waves = !wave_chunks.is_empty();
     let rows = match options.gradients {
         Some(GradientMode::Save) => packing.tokens(),
-        _ => max_rows(packing, chunks),
+        _ => max_rows(packing, if waves { wave_chunks } else { chunks }),
     };
     let layouts = (0..config.layer_count())
         .map(|index| PackedLayout::new(config, index))
@@ -34,26 +34,20 @@ pub(super) fn allocate(
         .iter()
         .map(|layout| config.directions() * layout.len());
     let packed = allocate_packed(program, &lengths.collect::<Vec<_>>(), options.storage);
+    let saves = options.gradients == Some(GradientMode::Save);
+    let sharing = |own: bool| match own {
+        _ if waves => Sharing::SideBySide,
+        true => Sharing::Apart,
+        false => Sharing::Same,
+    };
     let gates = GateBuffers::new(config, options, rows);
-    let mut shared_gates = None;
-    let mut shared_states = None;
+    let (gates, sums) = gates.allocate(program, (sharing(saves), config.layer_count()));
+    let states = kept_states(config, options, packing);
+    let states = states.allocate(program, (sharing(trains), config.layer_count()), options);
+    let running = allocate_running(program, (config, options), packing, sharing(false));
     let mut layers: Vec<Layer> = Vec::with_capacity(config.layer_count());
     for (index, layout) in layouts.into_iter().enumerate() {
         let directions = config.directions();
-        let gates = match shared_gates {
-            Some(gates) => gates,
-            None => gates.allocate(program),
-        };
-        if options.gradients != Some(GradientMode::Save) {
-            shared_gates = Some(gates);
-        }
-        let states = match shared_states {
-            Some(states) => states,
-            None => allocate_states(program, config, options, packing),
-        };
-        if !trains {
-            shared_states = Some(states);
-        }
         let previous = layers.last().map(|layer| layer.output);
         let packed_gradients = trains.then(|| {
             program.buffer(
@@ -82,9 +76,10 @@ pub(super) fn allocate(
             packed: packed[index],
             packed_gradients,
             input: input.into(),
-            states,
-            gates: gates.0,
-            recurrent_sums: gates.1,
+            states: states[index],
+            gates: gates[index],
+            recurrent_sums: sums.as_ref().map(|sums| sums[index]),
+            running: running.as_ref().map(|running| running[index]),
             output: program.stored_buffer(
                 "output",
                 packing.tokens() * config.output_size(),
@@ -96,11 +91,46 @@ pub(super) fn allocate(
     Ok(layers)
 }
 
-/// Bytes that a storage binding may have on every adapter.
-const MOST_PACKED_BYTES: u64 = 128 << 20;
+/// Where the layers' parts of one kind lie.
+#[derive(Debug, Clone, Copy)]
+enum Sharing {
+    /// All in the same place: one after the other works there.
+    Same,
+    /// In buffers of their own.
+    Apart,
+    /// In one buffer, so that one dispatch reaches all.
+    SideBySide,
+}
 
-/// Elements that the packed weights of a layer are aligned to: whole cache lines in any precision.
-const PACKED_ALIGNMENT: usize = 64;
+impl Sharing {
+    /// A place for each of `layers`, of the buffer's length.
+    fn allocate(self, program: &mut Program, layers: usize, buffer: BufferSpec) -> Vec<Region> {
+        let mut allocate = |len| {
+            let BufferSpec {
+                label,
+                role,
+                precision,
+                ..
+            } = buffer;
+            Region::from(program.stored_buffer(label, len, role, precision))
+        };
+        match self {
+            Self::Same => vec![allocate(buffer.len); layers],
+            Self::Apart => (0..layers).map(|_| allocate(buffer.len)).collect(),
+            Self::SideBySide => {
+                let stride = buffer.len.next_multiple_of(ALIGNMENT);
+                let all = allocate(layers * stride);
+                (0..layers).map(|layer| all.at(layer * stride)).collect()
+            }
+        }
+    }
+}
+
+/// Bytes that a storage binding may have on every adapter.
+pub(super) const MOST_BOUND_BYTES: u64 = 128 << 20;
+
+/// Elements that the part of a layer in a shared buffer is aligned to: whole cache lines in any precision.
+pub(super) const ALIGNMENT: usize = 64;
 
 /// A place for the packed weights of each layer, of so many elements: neighbours share a buffer, so that one dispatch reaches
 /// the weights of several, as far as every adapter can bind it.
@@ -109,8 +139,8 @@ fn allocate_packed(program: &mut Program, lengths: &[usize], storage: Precision)
     while let Some((&first, others)) = rest.split_first() {
         let (mut offsets, mut len) = (vec![0], first);
         for other in others {
-            let offset = len.next_multiple_of(PACKED_ALIGNMENT);
-            if storage.bytes(offset + other) > MOST_PACKED_BYTES {
+            let offset = len.next_multiple_of(ALIGNMENT);
+            if storage.bytes(offset + other) > MOST_BOUND_BYTES {
                 break;
             }
             offsets.push(offset);
@@ -144,22 +174,74 @@ impl GateBuffers {
         }
     }
 
-    fn allocate(&self, program: &mut Program) -> (BufferId, Option<BufferId>) {
-        let mut buffer = |label| program.stored_buffer(label, self.len, self.role, self.precision);
+    /// Of each layer the gates, and where there are such, the recurrent sums.
+    fn allocate(
+        &self,
+        program: &mut Program,
+        (sharing, layers): (Sharing, usize),
+    ) -> (Vec<Region>, Option<Vec<Region>>) {
+        let mut buffers = |label| {
+            let spec = BufferSpec {
+                label,
+                len: self.len,
+                role: self.role,
+                precision: self.precision,
+            };
+            sharing.allocate(program, layers, spec)
+        };
         (
-            buffer("gates"),
-            self.whole_norm.then(|| buffer("recurrent_sums")),
+            buffers("gates"),
+            self.whole_norm.then(|| buffers("recurrent_sums")),
         )
     }
 }
 
-/// One buffer with all state rows of a layer.
-fn allocate_states(
-    program: &mut Program,
-    config: &RnnConfig,
-    options: &NetworkOptions,
-    packing: &Packing,
-) -> StateRegions {
+/// Where the parts of a layer's states lie in their place.
+#[derive(Debug)]
+struct StateOffsets {
+    h: usize,
+    recurrent_input: usize,
+    mask: Option<usize>,
+    c: Option<usize>,
+    second: Option<usize>,
+    len: usize,
+}
+
+impl StateOffsets {
+    fn at(&self, region: Region) -> StateRegions {
+        let at = |offset: Option<usize>| offset.map(|offset| region.at(offset));
+        StateRegions {
+            h: region.at(self.h),
+            recurrent_input: region.at(self.recurrent_input),
+            mask: at(self.mask),
+            c: at(self.c),
+            second: at(self.second),
+        }
+    }
+
+    /// All state rows of each layer.
+    fn allocate(
+        &self,
+        program: &mut Program,
+        (sharing, layers): (Sharing, usize),
+        options: &NetworkOptions,
+    ) -> Vec<StateRegions> {
+        let spec = BufferSpec {
+            label: "states",
+            len: self.len,
+            role: match options.gradients {
+                Some(_) => Role::Activation,
+                None => Role::Workspace,
+            },
+            precision: options.storage,
+        };
+        let regions = sharing.allocate(program, layers, spec).into_iter();
+        regions.map(|region| self.at(region)).collect()
+    }
+}
+
+/// Of the states of all steps.
+fn kept_states(config: &RnnConfig, options: &NetworkOptions, packing: &Packing) -> StateOffsets {
     let spec = config.spec();
     let (directions, batch) = (config.directions(), packing.batch());
     let rows = directions * (batch + packing.tokens());
@@ -178,27 +260,23 @@ fn allocate_states(
     let second = spec
         .has_second_product()
         .then(|| part(directions * packing.tokens() * hidden));
-    let role = match options.gradients {
-        Some(_) => Role::Activation,
-        None => Role::Workspace,
-    };
-    let region = Region::from(program.stored_buffer("states", len, role, options.storage));
-    StateRegions {
-        h: region.at(h),
-        recurrent_input: region.at(input.unwrap_or(h)),
-        mask: mask.map(|mask| region.at(mask)),
-        c: c.map(|c| region.at(c)),
-        second: second.map(|second| region.at(second)),
+    StateOffsets {
+        h,
+        recurrent_input: input.unwrap_or(h),
+        mask,
+        c,
+        second,
+        len,
     }
 }
 
-/// The running states of the layer at work, where what is kept of them is in half precision.
-pub(super) fn allocate_running(
+/// The running states of each layer, where what is kept of them is in half precision.
+fn allocate_running(
     program: &mut Program,
-    config: &RnnConfig,
-    options: &NetworkOptions,
+    (config, options): (&RnnConfig, &NetworkOptions),
     packing: &Packing,
-) -> Option<StateRegions> {
+    sharing: Sharing,
+) -> Option<Vec<StateRegions>> {
     if !runs_apart(options) {
         return None;
     }
@@ -214,14 +292,27 @@ pub(super) fn allocate_running(
     let input = c + if is_lstm { 2 * hidden } else { 0 };
     let mask = input + if masked { 2 * state } else { 0 };
     let len = mask + if masked { state } else { 0 };
-    let region = Region::from(program.buffer("running_states", len, Role::Workspace));
-    Some(StateRegions {
-        h: region,
-        recurrent_input: if masked { region.at(input) } else { region },
-        mask: masked.then(|| region.at(mask)),
-        c: is_lstm.then(|| region.at(c)),
+    let offsets = StateOffsets {
+        h: 0,
+        recurrent_input: if masked { input } else { 0 },
+        mask: masked.then_some(mask),
+        c: is_lstm.then_some(c),
         second: None,
-    })
+        len,
+    };
+    let spec = BufferSpec {
+        label: "running_states",
+        len,
+        role: Role::Workspace,
+        precision: Precision::F32,
+    };
+    let regions = sharing.allocate(program, config.layer_count(), spec);
+    Some(
+        regions
+            .into_iter()
+            .map(|region| offsets.at(region))
+            .collect(),
+    )
 }
 
 /// Whether the recurrence has running states apart from those that it keeps.
@@ -241,6 +332,10 @@ impl Network {
     /// None at present; sizes were checked when the network was made.
     pub fn forward(&self, program: &mut Program) -> Result<()> {
         self.push_packing(program);
+        if !self.wave_chunks.is_empty() {
+            self.push_waves(program);
+            return Ok(());
+        }
         let mut stack = StackStep::default();
         for layer in &self.layers {
             if let Some(step) = self.layer_step(layer) {
@@ -248,11 +343,8 @@ impl Network {
                 continue;
             }
             program.push(Section::Forward, std::mem::take(&mut stack));
-            self.push_input_dropout(program, layer, Section::Forward);
-            for direction in 0..self.config.directions() {
-                self.push_initial_state(program, layer, direction);
-            }
-            self.push_kept_initial_states(program, layer);
+            self.push_input_dropout(program, layer, &self.all_rows());
+            self.push_first_states(program, layer);
             for steps in &self.chunks {
                 for direction in 0..self.config.directions() {
                     self.push_input_projection(
@@ -264,13 +356,21 @@ impl Network {
                 }
                 program.push(Section::Forward, self.recurrence(layer, steps));
             }
-            program.push(Section::Forward, self.merge(layer));
+            program.push(Section::Forward, self.merge(layer, &self.all_rows()));
             for direction in 0..self.config.directions() {
                 self.push_final_state(program, layer, direction);
             }
         }
         program.push(Section::Forward, stack);
         Ok(())
+    }
+
+    /// The states that a layer starts from.
+    pub(super) fn push_first_states(&self, program: &mut Program, layer: &Layer) {
+        for direction in 0..self.config.directions() {
+            self.push_initial_state(program, layer, direction);
+        }
+        self.push_kept_initial_states(program, layer);
     }
 
     /// The layer as part of one operation, for a batch of single steps of a stream.
@@ -293,7 +393,7 @@ impl Network {
             let first = self.reorder((source, states), self.tables.order, self.state_width(cell));
             Some((first, self.final_rows(layer, 0, (last, states, cell))))
         };
-        let running = self.running.unwrap_or(layer.states);
+        let running = layer.running.unwrap_or(layer.states);
         let (first_h, last_h) = edge(self.h0, self.h_n, running.h, false)?;
         let cells = match (self.c_n, running.c) {
             (Some(c_n), Some(c)) => Some(edge(self.c0, c_n, c, true)?),
@@ -307,7 +407,7 @@ impl Network {
             first_c: cells.map(|(first, _)| first),
             projection: self.projection((layer, 0), &self.rows(&steps), (gates, bias)),
             recurrence: self.recurrence(layer, &steps),
-            output: self.merge(layer),
+            output: self.merge(layer, &self.all_rows()),
             last_h,
             last_c: cells.map(|(_, last)| last),
         })
@@ -340,22 +440,31 @@ impl Network {
         }
     }
 
-    /// Dropout between layers, then variational dropout, on what enters `layer`. Forward: on the input; backward: on its
-    /// gradient, which lies in `gradient` of [`push_dropout`](Self::push_dropout)'s caller.
-    fn push_input_dropout(&self, program: &mut Program, layer: &Layer, section: Section) {
+    /// Dropout between layers, then variational dropout, on `rows` of what enters `layer`.
+    pub(super) fn push_input_dropout(
+        &self,
+        program: &mut Program,
+        layer: &Layer,
+        rows: &Range<usize>,
+    ) {
         let source = match layer.index {
             0 => Region::from(self.x),
             _ => layer.input,
         };
-        self.push_dropout(program, section, layer, (source, layer.input));
+        self.push_dropout(
+            program,
+            Section::Forward,
+            (layer, rows),
+            (source, layer.input),
+        );
     }
 
-    /// The dropout masks of `layer`'s input, from `source` to `target` (which may be the same region).
+    /// The dropout masks of `rows` of `layer`'s input, from `source` to `target` (which may be the same region).
     pub(super) fn push_dropout(
         &self,
         program: &mut Program,
         section: Section,
-        layer: &Layer,
+        (layer, rows): (&Layer, &Range<usize>),
         (source, target): (Region, Region),
     ) {
         let Some([sequences, steps]) = self.tables.sites else {
@@ -363,18 +472,18 @@ impl Network {
         };
         let Dropout { between, input, .. } = self.config.dropout();
         let between = if layer.index == 0 { 0.0 } else { between };
-        let mut source = source;
+        let [mut source, target] = [source, target].map(|x| x.at(rows.start * layer.inputs));
         for (probability, purpose, steps) in [
-            (between, RandomPurpose::Between, Some(steps)),
+            (between, RandomPurpose::Between, Some(steps.at(rows.start))),
             (input, RandomPurpose::Input, None),
         ] {
             if probability > 0.0 {
                 let dropout = DropoutRows {
                     source: Some(source),
                     target,
-                    rows: self.packing.tokens(),
+                    rows: rows.len(),
                     width: layer.inputs,
-                    sequences,
+                    sequences: sequences.at(rows.start),
                     steps,
                     probability,
                     site: RandomSite {
@@ -391,9 +500,9 @@ impl Network {
 
     /// Rows of a direction in the states that the recurrence reads.
     fn running_rows(&self) -> usize {
-        match self.running {
-            Some(_) => 2 * self.packing.batch(),
-            None => self.kept_rows(),
+        match runs_apart(&self.options) {
+            true => 2 * self.packing.batch(),
+            false => self.kept_rows(),
         }
     }
 
@@ -406,7 +515,7 @@ impl Network {
     fn push_initial_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
         let (state, hidden) = (self.config.state_size(), self.config.hidden_size());
         let (batch, rows) = (self.packing.batch(), self.running_rows());
-        let regions = self.running.unwrap_or(layer.states);
+        let regions = layer.running.unwrap_or(layer.states);
         let h = regions.h.at(direction * rows * state);
         self.push_initial_rows(program, (self.h0, h), (layer, direction), false);
         if let Some(mask) = regions.mask {
@@ -448,7 +557,7 @@ impl Network {
 
     /// Where states run apart from what is kept of them: the initial ones as a backward will look for them.
     fn push_kept_initial_states(&self, program: &mut Program, layer: &Layer) {
-        let (Some(running), Some(_)) = (self.running, self.options.gradients) else {
+        let (Some(running), Some(_)) = (layer.running, self.options.gradients) else {
             return;
         };
         let kept = &layer.states;
@@ -577,12 +686,12 @@ impl Network {
             order_table: self.tables.order,
             offsets: self.packing.clone(),
             steps: steps.clone(),
-            gates: layer.gates.into(),
+            gates: layer.gates,
             gate_rows,
             first_row,
-            recurrent_sums: layer.recurrent_sums.map(Region::from),
+            recurrent_sums: layer.recurrent_sums,
             states: layer.states,
-            running: self.running,
+            running: layer.running,
             weights: layer.packed,
             layout: layer.layout,
             mode: self.options.mode,
@@ -590,17 +699,25 @@ impl Network {
         }
     }
 
-    /// The directions merged into the layer's output.
-    pub(super) fn merge(&self, layer: &Layer) -> MergeDirections {
+    /// All rows of the batch.
+    pub(super) fn all_rows(&self) -> Range<usize> {
+        0..self.packing.tokens()
+    }
+
+    /// The directions merged into `rows` of the layer's output; where one runs backwards, all rows.
+    pub(super) fn merge(&self, layer: &Layer, rows: &Range<usize>) -> MergeDirections {
         let (states, reverse) = self.direction_rows(layer.states.h);
+        let width = self.config.state_size();
+        let states = states.map(|states| Some(states?.at(rows.start * width)));
+        let at = |region: Region| region.at(rows.start * self.config.output_size());
         MergeDirections {
             states,
             reverse,
             table: self.tables.reverse.unwrap_or(self.tables.offsets),
-            output: layer.output.into(),
-            residual: self.config.is_residual(layer.index).then_some(layer.input),
-            tokens: self.packing.tokens(),
-            width: self.config.state_size(),
+            output: at(layer.output.into()),
+            residual: (self.config.is_residual(layer.index)).then(|| at(layer.input)),
+            tokens: rows.len(),
+            width,
             sum: self.config.direction() == Direction::BidirectionalSum,
         }
     }
@@ -619,8 +736,8 @@ impl Network {
         )
     }
 
-    fn push_final_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
-        let states = self.running.unwrap_or(layer.states);
+    pub(super) fn push_final_state(&self, program: &mut Program, layer: &Layer, direction: usize) {
+        let states = layer.running.unwrap_or(layer.states);
         let cells = self.c_n.zip(states.c).map(|(c_n, c)| (c_n, c, true));
         for (buffer, states, cell) in [Some((self.h_n, states.h, false)), cells]
             .into_iter()
@@ -667,7 +784,7 @@ mod tests {
     /// Layers share a buffer, aligned, as far as every adapter can bind it; one that is too long alone has its own.
     #[test]
     fn packed_weights_share_buffers_that_can_be_bound() {
-        let most = (MOST_PACKED_BYTES / 4) as usize;
+        let most = (MOST_BOUND_BYTES / 4) as usize;
         let places = |lengths: &[usize], storage| {
             let mut program = Program::new();
             let places = allocate_packed(&mut program, lengths, storage);

@@ -16,6 +16,7 @@
 mod backward;
 mod forward;
 mod session;
+mod wavefront;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,6 +67,15 @@ pub struct NetworkOptions {
     /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
     /// meet in a cache: see [`Device::near_bytes`].
     pub near_bytes: Option<usize>,
+    /// Steps of a chunk of time with which the forward of a stack goes by its wavefront: a layer takes a chunk while the layer
+    /// below it takes the next one, all of them at once where the device can (Appleyard et al. 2016, Optimizing Performance of
+    /// Recurrent Neural Networks on GPUs). `None`: layer after layer.
+    ///
+    /// It gains where few sequences leave most of a GPU's cores idle, and takes states, and in inference gates of a chunk, for
+    /// each layer. For up to 16 sequences of more steps than a chunk has, and layers of one forward direction that do not
+    /// recompute gates, as far as one binding reaches all layers' buffers on every adapter; others go layer after layer all the
+    /// same.
+    pub wavefront: Option<usize>,
     /// How packed weights and all activations are stored: gates, the states of all steps, what passes from one layer to the
     /// next.
     ///
@@ -91,6 +101,7 @@ impl Default for NetworkOptions {
             truncation: None,
             chunk_rows: 4096,
             near_bytes: None,
+            wavefront: None,
             storage: Precision::F32,
         }
     }
@@ -102,6 +113,7 @@ impl NetworkOptions {
         let chunk_rows = Self::default().chunk_rows;
         Self {
             near_bytes: device.near_bytes(),
+            wavefront: device.wave_steps(),
             // Where bytes bound a chunk of wide rows, narrow ones may be more.
             chunk_rows: device.near_bytes().map_or(chunk_rows, |_| 4 * chunk_rows),
             ..Self::default()
@@ -136,8 +148,10 @@ struct Layer {
     input: Region,
     states: StateRegions,
     /// `[directions, rows of a chunk, hidden, slots]`
-    gates: BufferId,
-    recurrent_sums: Option<BufferId>,
+    gates: Region,
+    recurrent_sums: Option<Region>,
+    /// Where states are kept in half precision: those that the recurrence reads.
+    running: Option<StateRegions>,
     output: BufferId,
 }
 
@@ -164,9 +178,9 @@ pub struct Network {
     parameters: Region,
     tables: Tables,
     layers: Vec<Layer>,
-    /// Where states are kept in half precision: those that the recurrence of the layer at work reads.
-    running: Option<StateRegions>,
     chunks: Vec<Range<usize>>,
+    /// The forward's chunks by the wavefront; empty where it goes layer after layer.
+    wave_chunks: Vec<Range<usize>>,
     /// Raw input products and deviations of a chunk, for the backward of whole-row normalisation.
     normalised: Option<BufferId>,
     deviation: Option<BufferId>,
@@ -221,7 +235,11 @@ impl Network {
         if options.truncation == Some(0) {
             return Err(Error::option("truncation", "must be at least 1, is 0"));
         }
+        if options.wavefront == Some(0) {
+            return Err(Error::option("wavefront", "must be at least 1, is 0"));
+        }
         let chunks = chunks(config, packing, options);
+        let wave_chunks = wavefront::chunks(config, packing, options)?;
         let tables = Tables::new(program, config, packing, options);
         let is_lstm = config.spec().cell == Cell::Lstm;
         let mut state = |label_h, label_c, role| {
@@ -238,9 +256,14 @@ impl Network {
             false => (None, None),
         };
         let x = program.buffer("x", sizes.x, Role::Input);
-        let layers = forward::allocate(program, config, options, &sizes, (packing, &chunks), x)?;
+        let layers = forward::allocate(
+            program,
+            (config, options),
+            &sizes,
+            (packing, [&chunks, &wave_chunks]),
+            x,
+        )?;
         let y = layers.last().map_or(x, |layer| layer.output);
-        let running = forward::allocate_running(program, config, options, packing);
         let mut network = Self {
             x,
             y,
@@ -255,8 +278,8 @@ impl Network {
             parameters,
             tables,
             layers,
-            running,
             chunks,
+            wave_chunks,
             normalised: None,
             deviation: None,
         };
@@ -295,7 +318,9 @@ impl Network {
 
     fn allocate_norm_workspace(&mut self, program: &mut Program) {
         if self.config.spec().is_whole_norm() {
-            let rows = max_rows(&self.packing, &self.chunks);
+            let rows =
+                [&self.chunks, &self.wave_chunks].map(|chunks| max_rows(&self.packing, chunks));
+            let rows = rows[0].max(rows[1]);
             let units = self.units();
             self.normalised = Some(program.buffer("normalised", rows * units, Role::Workspace));
             self.deviation = Some(program.buffer("deviation", rows, Role::Workspace));
@@ -367,12 +392,12 @@ impl Network {
     }
 
     /// Where the gates of `rows` lie, for direction `direction`, and the rows that a direction has in the buffer.
-    fn gate_place(&self, buffer: BufferId, direction: usize, rows: &Range<usize>) -> Region {
+    fn gate_place(&self, gates: Region, direction: usize, rows: &Range<usize>) -> Region {
         let (total, first) = match self.saves_gates() {
             true => (self.packing.tokens(), rows.start),
             false => (rows.len(), 0),
         };
-        Region::from(buffer).at((direction * total + first) * self.units())
+        gates.at((direction * total + first) * self.units())
     }
 
     /// Whether a direction needs the time-reversing table.
@@ -514,7 +539,7 @@ impl CarryOffsets {
         };
         let mask = scratch + 2 * sequences * config.hidden_size();
         let vectors_at = mask
-            + match network.running.and_then(|running| running.mask) {
+            + match { network.layers.iter() }.find_map(|layer| layer.running?.mask) {
                 Some(_) => sequences * config.state_size(),
                 None => 0,
             };

@@ -46,6 +46,7 @@ pub struct Rnn {
     accumulate: bool,
     chunk_rows: usize,
     storage: Precision,
+    wavefront: Option<usize>,
     seed: u64,
     loaded: Option<Loaded>,
 }
@@ -73,7 +74,11 @@ impl Rnn {
     ) -> Result<Self> {
         let layout = Parameters::zeros(&config)?.layout().clone();
         let len = layout.len();
-        let chunk_rows = NetworkOptions::on(device.as_ref()).chunk_rows;
+        let NetworkOptions {
+            chunk_rows,
+            wavefront,
+            ..
+        } = NetworkOptions::on(device.as_ref());
         let mut rnn = Self {
             parameters: device.buffer("parameters", len)?,
             gradients: device.buffer("gradients", len)?,
@@ -84,6 +89,7 @@ impl Rnn {
             accumulate: false,
             chunk_rows,
             storage: Precision::F32,
+            wavefront,
             seed: 0,
             loaded: None,
         };
@@ -156,6 +162,12 @@ impl Rnn {
     /// [`Precision::F16`] takes a GPU device that [can](crate::gpu::GpuDevice::can_store); with another one the next run fails.
     pub fn set_storage(&mut self, storage: Precision) {
         self.storage = storage;
+    }
+
+    /// Steps of a chunk with which the forward of a stack goes by its wavefront from now on: see
+    /// [`NetworkOptions::wavefront`]; `None`: layer after layer. Before, it is as suits the device.
+    pub fn set_wavefront(&mut self, steps: Option<usize>) {
+        self.wavefront = steps;
     }
 
     /// The seed of dropout and zoneout of the next runs; the same seed draws the same masks.
@@ -260,6 +272,7 @@ impl Rnn {
             accumulate: self.accumulate,
             chunk_rows: self.chunk_rows,
             storage: self.storage,
+            wavefront: self.wavefront,
             ..NetworkOptions::on(self.device.as_ref())
         };
         let seed = self.seed;

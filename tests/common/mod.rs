@@ -162,6 +162,8 @@ pub(crate) struct Problem {
     pub(crate) mode: Mode,
     pub(crate) seed: u64,
     pub(crate) storage: Precision,
+    /// See [`wgpu_rnn::NetworkOptions::wavefront`].
+    pub(crate) wavefront: Option<usize>,
 }
 
 impl Problem {
@@ -208,6 +210,7 @@ impl Problem {
             mode: Mode::Evaluation,
             seed,
             storage: Precision::F32,
+            wavefront: None,
         }
     }
 
@@ -266,6 +269,7 @@ impl Problem {
         let mut rnn = Rnn::new(device.clone(), self.config.clone(), &self.parameters)?;
         rnn.set_seed(self.seed);
         rnn.set_storage(self.storage);
+        rnn.set_wavefront(self.wavefront);
         Ok(rnn)
     }
 }

@@ -20,3 +20,4 @@ mod reuse;
 mod steps;
 #[cfg(feature = "gpu")]
 mod tuning;
+mod wavefront;

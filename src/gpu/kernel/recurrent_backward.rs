@@ -34,14 +34,14 @@ fn kernel(op: &Recurrence) -> &'static Kernel {
 }
 
 pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(kernel)
+    recurrent::sample_shaders(&[kernel])
 }
 
 pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Result<()> {
     let forward = &op.forward;
     recurrent::check(forward, recorder)?;
     check(op, recorder)?;
-    let choice = recurrent::choose(KERNEL.name, forward, recorder);
+    let choice = recurrent::choose(KERNEL.name, (forward, 1), recorder);
     let form = Form::new(choice);
     let threads = forward.state.div_ceil(form.units());
     // Other phases have a thread for each unit.
@@ -50,11 +50,11 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
         false => threads,
     };
     let schedule =
-        Schedule::new((forward, kernel(forward)), choice, widest, recorder)?.rebuilt(op.rebuilt);
+        Schedule::new((forward, kernel(forward), 1), choice, widest, recorder)?.rebuilt(op.rebuilt);
     let mut bindings = recurrent::bindings(forward, form);
     bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
     bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
-    let params = params(op);
+    let params = [params(op)];
     let phases = phases(forward, threads);
     let flush = Phase {
         number: 3,

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::Recurrence;
+use crate::ops::{Recurrence, RecurrentWave};
 
 const KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
@@ -25,6 +25,16 @@ const RUNNING: Kernel = Kernel {
     ..KERNEL
 };
 
+/// Of several cells.
+const WAVE: Kernel = Kernel {
+    many: true,
+    ..KERNEL
+};
+const RUNNING_WAVE: Kernel = Kernel {
+    many: true,
+    ..RUNNING
+};
+
 fn kernel(op: &Recurrence) -> &'static Kernel {
     match op.running {
         None => &KERNEL,
@@ -32,17 +42,47 @@ fn kernel(op: &Recurrence) -> &'static Kernel {
     }
 }
 
+fn wave_kernel(op: &Recurrence) -> &'static Kernel {
+    match op.running {
+        None => &WAVE,
+        Some(_) => &RUNNING_WAVE,
+    }
+}
+
 pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(kernel)
+    recurrent::sample_shaders(&[kernel, wave_kernel])
 }
 
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {
-    recurrent::check(op, recorder)?;
-    let choice = recurrent::choose(KERNEL.name, op, recorder);
-    let schedule = Schedule::new((op, kernel(op)), choice, op.hidden.max(op.state), recorder)?;
+    record_cells(&[op], recorder)
+}
+
+pub(crate) fn record_wave(wave: &RecurrentWave, recorder: &mut Recorder<'_>) -> Result<()> {
+    let cells = wave.cells.iter().filter(|op| !op.steps.is_empty());
+    let cells: Vec<_> = cells.collect();
+    let each = match recurrent::is_one_dispatch(&cells) {
+        true => recurrent::MOST_CELLS,
+        false => 1,
+    };
+    { cells.chunks(each) }.try_for_each(|cells| record_cells(cells, recorder))
+}
+
+/// Cells that one dispatch can take.
+fn record_cells(cells: &[&Recurrence], recorder: &mut Recorder<'_>) -> Result<()> {
+    for op in cells {
+        recurrent::check(op, recorder)?;
+    }
+    let Some(lead) = recurrent::lead(cells) else {
+        return Ok(());
+    };
+    let (op, count) = (&lead, cells.len());
+    let kernel = if count > 1 { wave_kernel } else { kernel };
+    let choice = recurrent::choose(KERNEL.name, (op, count), recorder);
+    let threads = op.hidden.max(op.state);
+    let schedule = Schedule::new((op, kernel(op), count), choice, threads, recorder)?;
     let mut bindings = recurrent::bindings(op, Form::new(choice));
     bindings.extend((op.running).map(|running| Binding::ReadWrite(running.h.buffer)));
-    let params = Params::new(op);
+    let params: Vec<_> = cells.iter().map(|op| Params::new(op)).collect();
     let phases = phases(op);
     for group in schedule.groups() {
         if group.persistent {

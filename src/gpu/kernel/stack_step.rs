@@ -176,7 +176,7 @@ fn chosen(layer: &LayerStep, recorder: &Recorder<'_>) -> Option<Form> {
     {
         return None;
     }
-    let form = Form::new(recurrent::choose(kernel.name, recurrence, recorder));
+    let form = Form::new(recurrent::choose(kernel.name, (recurrence, 1), recorder));
     let storage = recorder.limits().max_storage_buffers_per_shader_stage as usize;
     let fits = kernel.storage_buffers(form) <= storage
         && recurrent::fits_one_dispatch(recurrence, &[layer.projection.k], form);

@@ -11,17 +11,17 @@ use crate::ops::Recurrence;
 /// dispatch for each, of about 40 us, than with barriers and idle cores.
 const SMALL_STEP: u64 = 1 << 20;
 
-/// The choice for an operation of a kernel.
+/// The choice for an operation of a kernel, so many `cells` like which a dispatch takes.
 pub(in crate::gpu::kernel) fn choose(
     kernel: &str,
-    op: &Recurrence,
+    (op, cells): (&Recurrence, usize),
     recorder: &Recorder<'_>,
 ) -> Choice {
     let options = recorder.options();
     let mut choice = recorder
         .forced()
         .or_else(|| recorder.tuned(kernel, op))
-        .unwrap_or_else(|| table(op, recorder));
+        .unwrap_or_else(|| table((op, cells), recorder));
     if recorder.forced().is_none() {
         choice.tile = options.tile.unwrap_or(choice.tile);
         choice.persistent = match options.strategy {
@@ -37,27 +37,31 @@ pub(in crate::gpu::kernel) fn choose(
 
 /// The first of an operation's steps that a persistent dispatch takes, and all after it; the end if none is. Where
 /// sequences end, what began with a dispatch a step may get small enough.
-pub(super) fn persistent_from(op: &Recurrence, choice: Choice, recorder: &Recorder<'_>) -> usize {
+pub(super) fn persistent_from(
+    (op, cells): (&Recurrence, usize),
+    choice: Choice,
+    recorder: &Recorder<'_>,
+) -> usize {
     let is_chosen = recorder.forced().is_some() || recorder.options().strategy != Strategy::Auto;
     let mut steps = op.steps.clone();
     match (choice.persistent, recorder.software_threads()) {
         (true, _) => steps.start,
         (false, Some(cores)) if !is_chosen => steps
-            .find(|&step| is_small((op, step), Form::new(choice), cores))
+            .find(|&step| is_small((op, step, cells), Form::new(choice), cores))
             .unwrap_or(op.steps.end),
         (false, _) => steps.end,
     }
 }
 
 /// Whether a step, in tiles of a form or narrower ones, is too small for a dispatch of its own on a software adapter.
-fn is_small((op, step): (&Recurrence, usize), form: Form, cores: usize) -> bool {
+fn is_small((op, step, cells): (&Recurrence, usize, usize), form: Form, cores: usize) -> bool {
     let count = op.offsets.batch_size(step);
-    let tiles = count.div_ceil(form.of_sequences(count).tile) * op.directions;
-    multiply_adds(op, count) <= SMALL_STEP * tiles.clamp(1, cores.max(1)) as u64
+    let tiles = count.div_ceil(form.of_sequences(count).tile) * op.directions * cells;
+    cells as u64 * multiply_adds(op, count) <= SMALL_STEP * tiles.clamp(1, cores.max(1)) as u64
 }
 
 /// A guess for adapters of a kind, from measurements on one of them.
-pub(crate) fn table(op: &Recurrence, recorder: &Recorder<'_>) -> Choice {
+pub(crate) fn table((op, cells): (&Recurrence, usize), recorder: &Recorder<'_>) -> Choice {
     let software = recorder.software_threads();
     // On a GPU workgroup memory is the proven choice; there is none here to compare on. A software adapter, Mesa's, takes 27 to
     // 37 ns for eight lanes' vec4s from a texture, 257 ns from a storage buffer.
@@ -68,12 +72,12 @@ pub(crate) fn table(op: &Recurrence, recorder: &Recorder<'_>) -> Choice {
         texture: false,
     };
     let tile = widest.of_sequences(op.batch).tile;
-    let tiles = op.batch.div_ceil(tile) * op.directions;
+    let tiles = op.batch.div_ceil(tile) * op.directions * cells;
     Choice {
         // Small layers are bound by the dispatches of a step; large ones by the products, which one workgroup for each tile
         // cannot spread. On a GPU it takes enough tiles in between to occupy the cores.
         persistent: match software {
-            Some(cores) => is_small((op, op.steps.start), widest, cores),
+            Some(cores) => is_small((op, op.steps.start, cells), widest, cores),
             None => op.hidden <= 64 || (op.hidden <= 256 && tiles >= 16),
         },
         tile,

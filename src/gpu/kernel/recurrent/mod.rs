@@ -6,6 +6,7 @@ mod params;
 mod samples;
 mod schedule;
 mod shader;
+mod wave;
 
 use crate::error::{Error, Result};
 use crate::gpu::recorder::Recorder;
@@ -20,9 +21,10 @@ pub(super) use samples::{sample_shaders, sample_steps};
 pub(super) use schedule::{Phase, Schedule, fits_one_dispatch};
 pub(crate) use shader::cell_name;
 pub(super) use shader::{
-    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, RUNNING_ROWS, bindings, shader, uniform, variant,
-    weight_bindings, weight_elements,
+    KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, MOST_CELLS, RUNNING_ROWS, bindings, shader, uniform,
+    variant, weight_bindings, weight_elements,
 };
+pub(super) use wave::{is_one_dispatch, lead};
 
 /// Checks that every buffer holds what the operation will touch.
 pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {

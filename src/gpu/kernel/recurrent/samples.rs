@@ -78,18 +78,22 @@ fn cases() -> Vec<(Recurrence, Form, Precision)> {
     of(Precision::F32).chain(of(Precision::F16)).collect()
 }
 
-/// The shaders of a kernel over many steps for each cell, strategy and form.
+/// The shaders of kernels over many steps for each cell, strategy and form; of those for waves, which differ from others in the
+/// uniform alone, of one tile.
 pub(in crate::gpu::kernel) fn sample_shaders(
-    kernel: fn(&Recurrence) -> &'static Kernel,
+    kernels: &[fn(&Recurrence) -> &'static Kernel],
 ) -> Vec<Shader> {
     let mut shaders = Vec::new();
     for (op, form, stored) in &cases() {
         let elements = kept_elements(op, *form, [*stored; 4]);
-        for persistent in [true, false] {
-            let mut overrides = variant(op);
-            overrides.push(("WORKGROUP", 64.0));
-            overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
-            shaders.push(shader(op, kernel(op), *form, &elements).with_overrides(&overrides));
+        let kernels = kernels.iter().map(|kernel| kernel(op));
+        for kernel in kernels.filter(|kernel| !kernel.many || form.tile == 4) {
+            for persistent in [true, false] {
+                let mut overrides = variant(op);
+                overrides.push(("WORKGROUP", 64.0));
+                overrides.push(("PERSISTENT", f64::from(u8::from(persistent))));
+                shaders.push(shader(op, kernel, *form, &elements).with_overrides(&overrides));
+            }
         }
     }
     shaders

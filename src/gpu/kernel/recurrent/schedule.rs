@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::choice::persistent_from;
 use super::form::{Form, TILES};
 use super::params::Params;
-use super::shader::{Kernel, kept_elements, shader, stored, variant};
+use super::shader::{Kernel, kept_elements, shader, stored, uniform, variant};
 use crate::error::{Error, Result};
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
@@ -39,10 +39,14 @@ pub(in crate::gpu::kernel) struct Group {
     pub(in crate::gpu::kernel) persistent: bool,
 }
 
-/// How the steps of an operation are dispatched.
+/// How the steps of an operation are dispatched, or of the cells of a wave together.
 #[derive(Debug)]
 pub(in crate::gpu::kernel) struct Schedule<'a> {
+    /// Of several cells their [`lead`](super::wave::lead).
     op: &'a Recurrence,
+    cells: usize,
+    /// Whether the kernel takes several cells.
+    many: bool,
     /// The backward's: its gates hold products alone.
     rebuilt: bool,
     /// The widest tile's, and, where sequences get fewer, narrower ones.
@@ -60,7 +64,7 @@ pub(in crate::gpu::kernel) struct Schedule<'a> {
 impl<'a> Schedule<'a> {
     /// Of a choice, as far as limits allow. A tile's widest phase has work for `threads`.
     pub(in crate::gpu::kernel) fn new(
-        (op, kernel): (&'a Recurrence, &Kernel),
+        (op, kernel, cells): (&'a Recurrence, &Kernel, usize),
         choice: Choice,
         threads: usize,
         recorder: &Recorder<'_>,
@@ -88,7 +92,7 @@ impl<'a> Schedule<'a> {
             });
         }
         let persistent_from = match fits {
-            true => persistent_from(op, choice, recorder),
+            true => persistent_from((op, cells), choice, recorder),
             false => op.steps.end,
         };
         // Persistent on a GPU, the widest tile's is fast enough for fewer sequences, and one pipeline is made less.
@@ -116,6 +120,8 @@ impl<'a> Schedule<'a> {
         let shader_of = |form| shader(op, kernel, form, &kept_elements(op, form, stored));
         Ok(Self {
             op,
+            cells,
+            many: kernel.many,
             rebuilt: false,
             iterations,
             forms: (forms.into_iter())
@@ -158,7 +164,7 @@ impl<'a> Schedule<'a> {
         if !persistent {
             return STEPS_PER_GROUP;
         }
-        let macs = multiply_adds(self.op, self.op.offsets.batch_size(start)).max(1);
+        let macs = self.multiply_adds(self.op.offsets.batch_size(start)).max(1);
         let affordable = usize::try_from(self.budget / macs).unwrap_or(usize::MAX);
         (ITERATIONS_PER_DISPATCH / self.iterations)
             .min(affordable)
@@ -173,12 +179,33 @@ impl<'a> Schedule<'a> {
         forms.find(|(form, _)| *form == wanted).unwrap_or(widest)
     }
 
+    /// Multiply-adds over so many rows of each cell.
+    fn multiply_adds(&self, rows: usize) -> u64 {
+        self.cells as u64 * multiply_adds(self.op, rows)
+    }
+
+    /// The cells' parameters for the steps of a group; what has fewer steps than the lead may have none in it.
+    fn uniform(&self, cells: &[Params], steps: &Range<usize>) -> Vec<u8> {
+        let (skipped, len) = (steps.start - self.op.steps.start, steps.len());
+        let of_group = |params: &Params| {
+            let (mut params, end) = (*params, params.last_step);
+            params.first_step = end.min(params.first_step + skipped as u32);
+            params.last_step = end.min(params.first_step + len as u32);
+            params
+        };
+        let cells: Vec<Params> = cells.iter().map(of_group).collect();
+        match self.many {
+            true => uniform(&cells),
+            false => bytemuck::cast_slice(&cells).to_vec(),
+        }
+    }
+
     /// Records one dispatch: all steps of a persistent group, or one phase of a step.
     pub(in crate::gpu::kernel) fn dispatch(
         &self,
         recorder: &mut Recorder<'_>,
         bindings: &[Binding],
-        params: &Params,
+        cells: &[Params],
         (group, at): (&Group, Option<(usize, Phase)>),
     ) -> Result<()> {
         let op = self.op;
@@ -212,16 +239,18 @@ impl<'a> Schedule<'a> {
             true => packing.offsets()[steps.end] - packing.offsets()[steps.start],
             false => packing.batch_size(step),
         };
-        let mut params = *params;
-        (params.first_step, params.last_step) = (steps.start as u32, steps.end as u32);
         recorder.dispatch(&Dispatch {
             shader,
             overrides: &overrides,
-            uniform: bytemuck::bytes_of(&params),
+            uniform: &self.uniform(cells, steps),
             step: Some((step - steps.start) as u32),
             bindings,
-            workgroups: [blocks as u32, tiles as u32, op.directions as u32],
-            cost: multiply_adds(op, rows),
+            workgroups: [
+                blocks as u32,
+                tiles as u32,
+                (cells.len() * op.directions) as u32,
+            ],
+            cost: self.multiply_adds(rows),
         })
     }
 }

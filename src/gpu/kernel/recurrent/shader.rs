@@ -194,6 +194,9 @@ pub(in crate::gpu::kernel) fn shader(
         modules.push(module!("lib/no_second.wgsl"));
     }
     modules.extend([&recurrent, form.units_module(), kernel.main, form.entry()]);
+    if kernel.many {
+        label += "_wave";
+    }
     let label = format!("{label}_{form}");
     let access = kernel.access(texture);
     let shader =
