@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wgpu_rnn::rnn::GradientMode;
-use wgpu_rnn::{Device, Mode, Precision, RnnConfig};
+use wgpu_rnn::{Device, Mode, RnnConfig};
 
 use crate::common::{DROPOUT, Oracle, Problem, devices, solve_and_check, variants};
 
@@ -61,7 +61,7 @@ mod gpu {
     use wgpu_rnn::ops::{Program, Role, Section};
     use wgpu_rnn::rnn::{Network, NetworkOptions};
     use wgpu_rnn::wgpu::Backends;
-    use wgpu_rnn::{Packing, ParameterLayout};
+    use wgpu_rnn::{Packing, ParameterLayout, Precision};
 
     /// Dispatches of the recurrence in the forward of three layers over 60 steps of so many sequences, a device's own options.
     fn recurrent_dispatches(sequences: usize) -> usize {
