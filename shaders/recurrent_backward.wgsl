@@ -86,6 +86,8 @@ fn run(group: vec3u, thread: u32) {
     let place = enter(group.z);
     let of_cell = cell_at(place.cell);
     let first = group.y * TILE;
+    let end = bound(place.direction, of_cell.last_step);
+    if (of_cell.first_step >= end) { return; } // another cell of the dispatch has more
     if (PERSISTENT) {
         for (var step = of_cell.last_step; step > bound(place.direction, of_cell.first_step); step--) {
             let tile = tile_at(place, first, step - 1u);
@@ -100,6 +102,7 @@ fn run(group: vec3u, thread: u32) {
         return;
     }
     let step = of_cell.first_step + relative_step.value;
+    if (step >= end) { return; }
     let tile = tile_at(place, first, step);
     if (tile.size == 0u) { return; }
     let unit = group.x * WORKGROUP + thread;

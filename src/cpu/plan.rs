@@ -80,6 +80,12 @@ impl<'a> Context<'a> {
     }
 }
 
+fn each<R: Run + 'static>(parts: Vec<R>) -> Vec<Box<dyn Run>> {
+    { parts.into_iter() }
+        .map(|part| Box::new(part) as Box<dyn Run>)
+        .collect()
+}
+
 /// What an operation comes to: itself, or its parts.
 fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
     match operation.clone() {
@@ -97,10 +103,8 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::RecurrentForward(op) => vec![Box::new(op)],
         Operation::RecurrentBackward(op) => vec![Box::new(op)],
         Operation::StackStep(op) => op.parts().iter().flat_map(implementations).collect(),
-        Operation::RecurrentWave(op) => {
-            let cells = op.cells.into_iter();
-            cells.map(|cell| Box::new(cell) as Box<dyn Run>).collect()
-        }
+        Operation::RecurrentWave(op) => each(op.cells),
+        Operation::RecurrentBackwardWave(op) => each(op.cells),
         Operation::EmbeddingRows(op) => vec![Box::new(op)],
         Operation::EmbeddingRowsBackward(op) => vec![Box::new(op)],
         Operation::PoolRows(op) => vec![Box::new(op)],

@@ -169,6 +169,7 @@ impl<'a> Tunable<'a> {
             Operation::RecurrentForward(op) => vec![Self::Forward(op)],
             Operation::RecurrentBackward(op) => vec![Self::Backward(op)],
             Operation::RecurrentWave(op) => op.cells.iter().map(Self::Forward).collect(),
+            Operation::RecurrentBackwardWave(op) => op.cells.iter().map(Self::Backward).collect(),
             _ => Vec::new(),
         }
     }

@@ -37,7 +37,8 @@ pub use program::{
 };
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
 pub use recurrent::{
-    LayerStep, Mode, Recurrence, RecurrentBackward, RecurrentWave, StackStep, StateRegions,
+    LayerStep, Mode, Recurrence, RecurrentBackward, RecurrentBackwardWave, RecurrentWave,
+    StackStep, StateRegions,
 };
 
 /// One operation.
@@ -72,6 +73,8 @@ pub enum Operation {
     RecurrentBackward(RecurrentBackward),
     /// See [`RecurrentWave`].
     RecurrentWave(RecurrentWave),
+    /// See [`RecurrentBackwardWave`].
+    RecurrentBackwardWave(RecurrentBackwardWave),
     /// See [`StackStep`].
     StackStep(StackStep),
     /// See [`EmbeddingRows`].
@@ -110,7 +113,7 @@ impl Operation {
             Self::SplitDirections(_) => "split_directions",
             Self::DropoutRows(_) => "dropout_rows",
             Self::RecurrentForward(_) | Self::RecurrentWave(_) => "recurrent_forward",
-            Self::RecurrentBackward(_) => "recurrent_backward",
+            Self::RecurrentBackward(_) | Self::RecurrentBackwardWave(_) => "recurrent_backward",
             Self::StackStep(_) => "stack_step",
             Self::EmbeddingRows(_) => "embedding_rows",
             Self::EmbeddingRowsBackward(_) => "embedding_rows_backward",
@@ -142,6 +145,9 @@ impl Operation {
             Self::RecurrentForward(op) => op.steps.is_empty(),
             Self::RecurrentBackward(op) => op.forward.steps.is_empty(),
             Self::RecurrentWave(op) => op.cells.iter().all(|op| op.steps.is_empty()),
+            Self::RecurrentBackwardWave(op) => {
+                op.cells.iter().all(|op| op.forward.steps.is_empty())
+            }
             Self::StackStep(op) => op.layers.is_empty(),
             Self::EmbeddingRows(op) => op.rows * op.written() == 0,
             // A sum over no rows still writes zeros.
@@ -182,6 +188,7 @@ operation_from!(
     DropoutRows,
     RecurrentBackward,
     RecurrentWave,
+    RecurrentBackwardWave,
     StackStep,
     EmbeddingRows,
     EmbeddingRowsBackward,

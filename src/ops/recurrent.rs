@@ -153,6 +153,13 @@ pub struct RecurrentWave {
     pub cells: Vec<Recurrence>,
 }
 
+/// Likewise their backward sweeps.
+#[derive(Debug, Clone)]
+pub struct RecurrentBackwardWave {
+    /// A layer over some of its steps each.
+    pub cells: Vec<RecurrentBackward>,
+}
+
 /// A layer of one forward direction over a batch of single steps, for inference: all that stands around its recurrence.
 #[derive(Debug, Clone)]
 pub struct LayerStep {

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::{CarryOffsets, GradientBuffers, GradientMode, Layer, Network};
+use super::gradients::{CarryOffsets, LayerGradients};
+use super::{GradientBuffers, GradientMode, Layer, Network};
 use crate::config::Cell;
 use crate::error::{Error, Result};
 use crate::ops::{
-    BufferId, ColumnSums, CopyJob, Elementwise, ElementwiseKind, Fill, Gemm, LayerNormRowsBackward,
-    Matrix, MergeDirections, Program, RecurrentBackward, Region, RowMap, Section, SplitDirections,
+    ColumnSums, CopyJob, Elementwise, ElementwiseKind, Fill, Gemm, LayerNormRowsBackward, Matrix,
+    MergeDirections, Program, RecurrentBackward, Region, RowMap, Section, SplitDirections,
     StridedCopies,
 };
 
@@ -15,12 +16,12 @@ use crate::ops::{
 const CANDIDATE_SLOT: usize = 2;
 
 /// A layer on its way back.
-struct Pass<'a> {
+pub(super) struct Pass<'a> {
     network: &'a Network,
-    layer: &'a Layer,
+    pub(super) layer: &'a Layer,
     buffers: GradientBuffers,
+    own: LayerGradients,
     carry: CarryOffsets,
-    packed_gradients: BufferId,
     /// Gradient of the layer's output.
     output: Region,
     /// Gradient of the layer's input, if wanted.
@@ -33,49 +34,69 @@ impl Network {
     /// # Errors
     /// [`Error::State`] if the network was made without one.
     pub fn backward(&self, program: &mut Program) -> Result<()> {
+        let passes = self.passes()?;
+        match self.wave_chunks.is_empty() {
+            true => passes.iter().for_each(|pass| pass.push(program)),
+            false => self.push_backward_waves(program, &passes),
+        }
+        Ok(())
+    }
+
+    /// The layers on their way back, last to first.
+    fn passes(&self) -> Result<Vec<Pass<'_>>> {
         let no_section = Error::State("this network was made without a backward section");
         let buffers = self.gradients.ok_or(no_section.clone())?;
         let mut output = Region::from(buffers.y);
+        let mut passes = Vec::with_capacity(self.layers.len());
         for layer in self.layers.iter().rev() {
             let input = match layer.index {
                 0 => buffers.x.map(Region::from),
-                index => Some(buffers.workspace.between[index % 2].into()),
+                index => Some(buffers.between[index % 2].into()),
             };
-            let pass = Pass {
+            passes.push(Pass {
                 network: self,
                 layer,
                 buffers,
+                own: layer.gradients.ok_or(no_section.clone())?,
                 carry: CarryOffsets::new(self, layer.layout.vectors_len()),
-                packed_gradients: layer.packed_gradients.ok_or(no_section.clone())?,
                 output,
                 input,
-            };
-            pass.push(program);
+            });
             output = input.unwrap_or(output);
         }
-        Ok(())
+        Ok(passes)
     }
 }
 
 impl Pass<'_> {
+    /// The whole layer, chunk by chunk.
     fn push(&self, program: &mut Program) {
         let network = self.network;
+        let all = network.all_rows();
         self.push_start(program);
+        self.push_edges(program, &all);
         for (visited, steps) in network.chunks.iter().rev().enumerate() {
-            let rows = network.rows(steps);
-            let truncation = network.options.truncation;
-            if truncation.is_some_and(|each| visited > 0 && steps.end.is_multiple_of(each)) {
-                self.push_cut(program, steps.end);
-            }
-            if network.options.gradients == Some(GradientMode::Recompute) {
-                self.push_rebuilt_gates(program, &rows);
-            }
+            self.push_before_sweep(program, (steps, visited));
             program.push(Section::Backward, self.sweep(steps));
-            for direction in 0..network.config.directions() {
-                self.push_products(program, direction, &rows, visited > 0);
-            }
+            self.push_products(program, &network.rows(steps), visited > 0);
         }
         self.push_end(program);
+        self.push_input_dropout(program, &all);
+    }
+
+    /// What the sweep over `steps` needs, after so many chunks.
+    pub(super) fn push_before_sweep(
+        &self,
+        program: &mut Program,
+        (steps, visited): (&Range<usize>, usize),
+    ) {
+        let truncation = self.network.options.truncation;
+        if truncation.is_some_and(|each| visited > 0 && steps.end.is_multiple_of(each)) {
+            self.push_cut(program, steps.end);
+        }
+        if self.network.options.gradients == Some(GradientMode::Recompute) {
+            self.push_rebuilt_gates(program, &self.network.rows(steps));
+        }
     }
 
     /// Forgets the gradients that `step` passes to the states before it. Sequences that have ended by then have passed none yet:
@@ -95,10 +116,9 @@ impl Pass<'_> {
         }
     }
 
-    /// The gradients of outputs and final states, to where the sweep wants them.
-    fn push_start(&self, program: &mut Program) {
+    /// The gradients of the output's `rows` to where the sweep wants them, and what is there before it of the input's.
+    pub(super) fn push_edges(&self, program: &mut Program, rows: &Range<usize>) {
         let network = self.network;
-        let tokens = network.packing.tokens();
         let MergeDirections {
             states,
             reverse,
@@ -106,19 +126,25 @@ impl Pass<'_> {
             width,
             sum,
             ..
-        } = network.merge(self.layer, &network.all_rows());
-        let rows =
-            |direction: usize| states[direction].map(|_| self.rows_gradient(direction, &(0..0)));
+        } = network.merge(self.layer, rows);
+        let states =
+            |direction: usize| states[direction].map(|_| self.rows_gradient(direction, rows));
         let split = SplitDirections {
-            states: [rows(0), rows(1)],
+            states: [states(0), states(1)],
             reverse,
             table,
-            output: self.output,
-            tokens,
+            output: (self.output).at(rows.start * network.config.output_size()),
+            tokens: rows.len(),
             width,
             sum,
         };
         program.push(Section::Backward, split);
+        self.push_input_gradient_start(program, rows);
+    }
+
+    /// The gradients of the final states, and zeros for what the sweep adds to.
+    pub(super) fn push_start(&self, program: &mut Program) {
+        let network = self.network;
         for direction in 0..network.config.directions() {
             for (outside, inside, cell) in self.state_gradients(direction, false) {
                 let table = network.tables.order;
@@ -145,50 +171,42 @@ impl Pass<'_> {
             value: 0.0,
         };
         program.push(Section::Backward, zero);
-        self.push_input_gradient_start(program);
-        if tokens == 0 {
+        if network.packing.tokens() == 0 {
             // No sweep and no product will run: the packed gradients must not keep what an earlier plan left.
-            let len = network.config.directions() * self.layer.layout.gradient_len();
-            let target = self.packed_gradients.into();
-            program.push(
-                Section::Backward,
-                Fill {
-                    target,
-                    len,
-                    value: 0.0,
-                },
-            );
+            let zero = Fill {
+                target: self.own.packed.into(),
+                len: network.config.directions() * self.layer.layout.gradient_len(),
+                value: 0.0,
+            };
+            program.push(Section::Backward, zero);
         }
     }
 
     /// What the input's gradient is before the products add to it: the output's in a residual layer.
-    fn push_input_gradient_start(&self, program: &mut Program) {
+    fn push_input_gradient_start(&self, program: &mut Program, rows: &Range<usize>) {
         let network = self.network;
-        let Some(target) = self.input else {
+        // A residual layer's output is as wide.
+        let at = |region: Region| region.at(rows.start * self.layer.inputs);
+        let Some(target) = self.input.map(at) else {
             return;
         };
-        let len = network.packing.tokens() * self.layer.inputs;
+        let len = rows.len() * self.layer.inputs;
         if network.config.is_residual(self.layer.index) {
-            let (a, b, kind) = (self.output, self.output, ElementwiseKind::Copy);
-            program.push(
-                Section::Backward,
-                Elementwise {
-                    kind,
-                    a,
-                    b,
-                    target,
-                    len,
-                },
-            );
+            let copy = Elementwise {
+                kind: ElementwiseKind::Copy,
+                a: at(self.output),
+                b: at(self.output),
+                target,
+                len,
+            };
+            program.push(Section::Backward, copy);
         } else if self.scatters_before_gather() {
-            program.push(
-                Section::Backward,
-                Fill {
-                    target,
-                    len,
-                    value: 0.0,
-                },
-            );
+            let zero = Fill {
+                target,
+                len,
+                value: 0.0,
+            };
+            program.push(Section::Backward, zero);
         }
     }
 
@@ -245,13 +263,13 @@ impl Pass<'_> {
         }
     }
 
-    fn sweep(&self, steps: &Range<usize>) -> RecurrentBackward {
+    pub(super) fn sweep(&self, steps: &Range<usize>) -> RecurrentBackward {
         let spec = self.network.config.spec();
         let is_lstm = spec.cell == Cell::Lstm;
         RecurrentBackward {
             forward: self.network.recurrence(self.layer, steps),
             rebuilt: self.network.options.gradients == Some(GradientMode::Recompute),
-            output_gradient: self.buffers.workspace.rows.into(),
+            output_gradient: self.own.rows,
             h_gradient: self.carry_region(0),
             c_gradient: is_lstm.then(|| self.carry_region(self.carry.c)),
             scratch: Some(self.carry_region(self.carry.scratch)),
@@ -264,13 +282,32 @@ impl Pass<'_> {
     }
 
     /// Gradients of weights and input over all rows of a chunk, from the gradients that the sweep left.
-    fn push_products(
+    pub(super) fn push_products(
+        &self,
+        program: &mut Program,
+        rows: &Range<usize>,
+        accumulate: bool,
+    ) {
+        for direction in 0..self.network.config.directions() {
+            let gates = self.push_weight_gradients(program, direction, rows, accumulate);
+            self.push_input_gradient(program, direction, rows, gates);
+        }
+    }
+
+    /// Whether the gradients of the weights may wait until all rows' gates have theirs: these are kept, and nothing but them is
+    /// needed.
+    pub(super) fn can_wait(&self) -> bool {
+        self.network.saves_gates() && !self.network.config.spec().is_whole_norm()
+    }
+
+    /// Gradients of a direction's weights over `rows`; where those of the input's products are.
+    pub(super) fn push_weight_gradients(
         &self,
         program: &mut Program,
         direction: usize,
         rows: &Range<usize>,
         accumulate: bool,
-    ) {
+    ) -> Region {
         let (network, layer) = (self.network, self.layer);
         let gates = network.gate_place(layer.gates, direction, rows);
         let units = network.units();
@@ -326,7 +363,7 @@ impl Pass<'_> {
         };
         program.push(Section::Backward, weight_recurrent);
         self.push_second_product(program, direction, rows, (gates, accumulate));
-        self.push_input_gradient(program, direction, rows, (input_side, reverse));
+        input_side
     }
 
     /// With whole-row normalisation: the raw input products again, their scales' gradient, and their own gradient.
@@ -406,18 +443,21 @@ impl Pass<'_> {
         program.push(Section::Backward, gemm);
     }
 
-    /// The input's gradient; the second direction, and a residual layer, add to what is there.
-    fn push_input_gradient(
+    /// The input's gradient from that of the input's products; the second direction, and a residual layer, add to what is there.
+    pub(super) fn push_input_gradient(
         &self,
         program: &mut Program,
         direction: usize,
         rows: &Range<usize>,
-        (gates, reverse): (Region, Option<crate::ops::TableOffset>),
+        gates: Region,
     ) {
         let (network, layer) = (self.network, self.layer);
         let Some(input) = self.input else {
             return;
         };
+        let reverse = network
+            .reverse_table(direction)
+            .map(|table| table.at(rows.start));
         let weights = layer.packed.at(direction * layer.layout.len());
         let units = network.units();
         let target = match reverse {
@@ -441,7 +481,7 @@ impl Pass<'_> {
     }
 
     /// What is left after the last chunk: initial states, vectors, and the way to the flat gradients.
-    fn push_end(&self, program: &mut Program) {
+    pub(super) fn push_end(&self, program: &mut Program) {
         let (network, layer) = (self.network, self.layer);
         let section = Section::Backward;
         let (batch, vectors) = (network.packing.batch(), layer.layout.vectors_len());
@@ -479,7 +519,7 @@ impl Pass<'_> {
             ..job
         };
         let copies = StridedCopies {
-            source: self.packed_gradients,
+            source: self.own.packed,
             target: self.buffers.parameters.buffer,
             jobs: layer
                 .jobs
@@ -490,31 +530,30 @@ impl Pass<'_> {
             accumulate: network.options.accumulate,
         };
         program.push(section, copies);
+    }
+
+    /// The dropout of the input's `rows`, backward.
+    pub(super) fn push_input_dropout(&self, program: &mut Program, rows: &Range<usize>) {
         if let Some(input) = self.input {
-            network.push_dropout(
-                program,
-                section,
-                (layer, &network.all_rows()),
-                (input, input),
-            );
+            let layer = (self.layer, rows);
+            (self.network).push_dropout(program, Section::Backward, layer, (input, input));
         }
     }
 
     fn carry_region(&self, offset: usize) -> Region {
-        Region::from(self.buffers.workspace.carry).at(offset)
+        self.own.carry.at(offset)
     }
 
     /// A part of the packed gradients.
     fn packed(&self, direction: usize, offset: usize) -> Region {
-        Region::from(self.packed_gradients)
-            .at(direction * self.layer.layout.gradient_len() + offset)
+        Region::from(self.own.packed).at(direction * self.layer.layout.gradient_len() + offset)
     }
 
     /// The gradient of a direction's state rows, from `rows.start` on.
     fn rows_gradient(&self, direction: usize, rows: &Range<usize>) -> Region {
         let tokens = self.network.packing.tokens();
         let width = self.network.config.state_size();
-        Region::from(self.buffers.workspace.rows).at((direction * tokens + rows.start) * width)
+        self.own.rows.at((direction * tokens + rows.start) * width)
     }
 
     /// What entered the second product, from `rows.start` on.

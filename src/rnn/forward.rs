@@ -47,15 +47,7 @@ pub(super) fn allocate(
     let running = allocate_running(program, (config, options), packing, sharing(false));
     let mut layers: Vec<Layer> = Vec::with_capacity(config.layer_count());
     for (index, layout) in layouts.into_iter().enumerate() {
-        let directions = config.directions();
         let previous = layers.last().map(|layer| layer.output);
-        let packed_gradients = trains.then(|| {
-            program.buffer(
-                "packed_gradients",
-                directions * layout.gradient_len(),
-                Role::Packed,
-            )
-        });
         let (output_role, stored) = match index + 1 == config.layer_count() {
             true => (Role::Output, Precision::F32),
             false => (Role::Activation, options.storage),
@@ -74,7 +66,7 @@ pub(super) fn allocate(
             layout,
             jobs: packing_jobs(config, index)?,
             packed: packed[index],
-            packed_gradients,
+            gradients: None,
             input: input.into(),
             states: states[index],
             gates: gates[index],
@@ -93,7 +85,7 @@ pub(super) fn allocate(
 
 /// Where the layers' parts of one kind lie.
 #[derive(Debug, Clone, Copy)]
-enum Sharing {
+pub(super) enum Sharing {
     /// All in the same place: one after the other works there.
     Same,
     /// In buffers of their own.
@@ -104,7 +96,12 @@ enum Sharing {
 
 impl Sharing {
     /// A place for each of `layers`, of the buffer's length.
-    fn allocate(self, program: &mut Program, layers: usize, buffer: BufferSpec) -> Vec<Region> {
+    pub(super) fn allocate(
+        self,
+        program: &mut Program,
+        layers: usize,
+        buffer: BufferSpec,
+    ) -> Vec<Region> {
         let mut allocate = |len| {
             let BufferSpec {
                 label,

@@ -12,9 +12,13 @@
 //!
 //! and the backward is its mirror: the output's gradient split, and for each chunk from the last to the first the sweep,
 //! then the gradients of weights and input as products over all its steps at once.
+//!
+//! A stack with few sequences goes by its [wavefront](NetworkOptions::wavefront) instead: the same operations for the cells
+//! (layer, chunk) of one anti-diagonal after another.
 
 mod backward;
 mod forward;
+mod gradients;
 mod session;
 mod wavefront;
 
@@ -32,6 +36,9 @@ use crate::ops::{
 use crate::packed::{PackedLayout, PackingJobs};
 use crate::params::ParameterLayout;
 
+use gradients::LayerGradients;
+
+pub use gradients::GradientBuffers;
 pub use session::Rnn;
 
 /// What the backward section starts from.
@@ -67,14 +74,14 @@ pub struct NetworkOptions {
     /// Bytes of gates that a time chunk should not exceed, saved or not, so that what writes them and what reads them again
     /// meet in a cache: see [`Device::near_bytes`].
     pub near_bytes: Option<usize>,
-    /// Steps of a chunk of time with which the forward of a stack goes by its wavefront: a layer takes a chunk while the layer
-    /// below it takes the next one, all of them at once where the device can (Appleyard et al. 2016, Optimizing Performance of
-    /// Recurrent Neural Networks on GPUs). `None`: layer after layer.
+    /// Steps of a chunk of time with which a stack goes by its wavefront: forward, a layer takes a chunk while the layer below it
+    /// takes the next one; backward, while the layer above it takes the one before; all of them at once where the device can
+    /// (Appleyard et al. 2016, Optimizing Performance of Recurrent Neural Networks on GPUs). `None`: layer after layer.
     ///
-    /// It gains where few sequences leave most of a GPU's cores idle, and takes states, and in inference gates of a chunk, for
-    /// each layer. For up to 16 sequences of more steps than a chunk has, and layers of one forward direction that do not
-    /// recompute gates, as far as one binding reaches all layers' buffers on every adapter; others go layer after layer all the
-    /// same.
+    /// It gains where few sequences leave most of a GPU's cores idle, and takes for each layer what else they share: states and
+    /// a chunk's gates in inference, the gradients of state rows in training. For up to 16 sequences of more steps than a chunk
+    /// has, and layers of one forward direction, as far as one binding reaches all layers' buffers on every adapter; others go
+    /// layer after layer all the same.
     pub wavefront: Option<usize>,
     /// How packed weights and all activations are stored: gates, the states of all steps, what passes from one layer to the
     /// next.
@@ -108,6 +115,13 @@ impl Default for NetworkOptions {
 }
 
 impl NetworkOptions {
+    /// The first step after `start` across which no gradient passes.
+    fn next_cut(&self, start: usize) -> usize {
+        (self.truncation).map_or(usize::MAX, |steps| {
+            (start / steps + 1).saturating_mul(steps)
+        })
+    }
+
     /// The defaults, with chunks as they suit a device.
     pub fn on(device: &dyn Device) -> Self {
         let chunk_rows = Self::default().chunk_rows;
@@ -143,7 +157,8 @@ struct Layer {
     layout: PackedLayout,
     jobs: PackingJobs,
     packed: Region,
-    packed_gradients: Option<BufferId>,
+    /// With a backward section.
+    gradients: Option<LayerGradients>,
     /// What enters the layer, after dropout.
     input: Region,
     states: StateRegions,
@@ -179,42 +194,11 @@ pub struct Network {
     tables: Tables,
     layers: Vec<Layer>,
     chunks: Vec<Range<usize>>,
-    /// The forward's chunks by the wavefront; empty where it goes layer after layer.
+    /// The chunks of a stack that goes by its wavefront; empty where it goes layer after layer.
     wave_chunks: Vec<Range<usize>>,
     /// Raw input products and deviations of a chunk, for the backward of whole-row normalisation.
     normalised: Option<BufferId>,
     deviation: Option<BufferId>,
-}
-
-/// Gradients in and out of a [`Network`].
-#[derive(Debug, Clone, Copy)]
-pub struct GradientBuffers {
-    /// In: of the output, `[tokens, output size]`; zeros until written.
-    pub y: BufferId,
-    /// In: of the final hidden states; zeros until written.
-    pub h_n: BufferId,
-    /// In: of the final cell states; zeros until written.
-    pub c_n: Option<BufferId>,
-    /// Out: of the input, `[tokens, input size]`, if asked for.
-    pub x: Option<BufferId>,
-    /// Out: of the initial hidden states.
-    pub h0: BufferId,
-    /// Out: of the initial cell states.
-    pub c0: Option<BufferId>,
-    /// Out: of the parameters, flat.
-    pub parameters: Region,
-    workspace: BackwardWorkspace,
-}
-
-/// Buffers of the backward section that no one else sees.
-#[derive(Debug, Clone, Copy)]
-struct BackwardWorkspace {
-    /// Gradient of the state rows, `[directions, tokens, state size]`.
-    rows: BufferId,
-    /// Gradient of the running states: h, c, scratch and vector sums in one buffer.
-    carry: BufferId,
-    /// Gradients of inner layers' inputs, taken in turns.
-    between: [BufferId; 2],
 }
 
 impl Network {
@@ -324,39 +308,6 @@ impl Network {
             let units = self.units();
             self.normalised = Some(program.buffer("normalised", rows * units, Role::Workspace));
             self.deviation = Some(program.buffer("deviation", rows, Role::Workspace));
-        }
-    }
-
-    fn allocate_gradients(
-        &self,
-        program: &mut Program,
-        sizes: &Sizes,
-        parameters: Region,
-    ) -> GradientBuffers {
-        let is_lstm = self.config.spec().cell == Cell::Lstm;
-        let (batch, tokens) = (self.packing.batch(), self.packing.tokens());
-        let directions = self.config.directions();
-        let state = self.config.state_size();
-        let vectors = self.layers.iter().map(|layer| layer.layout.vectors_len());
-        let carry = CarryOffsets::new(self, vectors.max().unwrap_or(0)).len;
-        let between = match self.layers.len() {
-            1 => 0,
-            _ => tokens * self.config.output_size(),
-        };
-        let input_gradient = self.options.input_gradient;
-        GradientBuffers {
-            y: program.buffer("d_y", tokens * self.config.output_size(), Role::Input),
-            h_n: program.buffer("d_h_n", sizes.state_h, Role::Input),
-            c_n: is_lstm.then(|| program.buffer("d_c_n", sizes.state_c, Role::Input)),
-            x: input_gradient.then(|| program.buffer("d_x", sizes.x, Role::Output)),
-            h0: program.buffer("d_h0", sizes.state_h, Role::Output),
-            c0: is_lstm.then(|| program.buffer("d_c0", sizes.state_c, Role::Output)),
-            parameters,
-            workspace: BackwardWorkspace {
-                rows: program.buffer("d_rows", directions * tokens * state, Role::Workspace),
-                carry: program.buffer("d_state", carry.max(batch), Role::Workspace),
-                between: [(); 2].map(|()| program.buffer("d_between", between, Role::Workspace)),
-            },
         }
     }
 
@@ -518,41 +469,6 @@ impl Tables {
     }
 }
 
-/// Where the parts of the backward's carry lie.
-#[derive(Debug, Clone, Copy)]
-struct CarryOffsets {
-    c: usize,
-    scratch: usize,
-    mask: usize,
-    vectors: usize,
-    len: usize,
-}
-
-impl CarryOffsets {
-    fn new(network: &Network, vectors: usize) -> Self {
-        let config = &network.config;
-        let sequences = config.directions() * network.packing.batch();
-        let c = sequences * config.state_size();
-        let scratch = c + match config.spec().cell {
-            Cell::Lstm => sequences * config.hidden_size(),
-            _ => 0,
-        };
-        let mask = scratch + 2 * sequences * config.hidden_size();
-        let vectors_at = mask
-            + match { network.layers.iter() }.find_map(|layer| layer.running?.mask) {
-                Some(_) => sequences * config.state_size(),
-                None => 0,
-            };
-        Self {
-            c,
-            scratch,
-            mask,
-            vectors: vectors_at,
-            len: vectors_at + sequences * vectors,
-        }
-    }
-}
-
 /// A product with fewer rows would read its weights too often, wherever its result lies.
 const LEAST_NEAR_ROWS: usize = 512;
 
@@ -576,10 +492,8 @@ fn chunks(config: &RnnConfig, packing: &Packing, options: &NetworkOptions) -> Ve
     while start < packing.steps() {
         let limit = offsets[start].saturating_add(rows);
         let fitting = offsets.partition_point(|&offset| offset <= limit) - 1;
-        let cut = (options.truncation).map_or(usize::MAX, |steps| {
-            (start / steps + 1).saturating_mul(steps)
-        });
-        let end = fitting.clamp(start + 1, packing.steps()).min(cut);
+        let end = fitting.clamp(start + 1, packing.steps());
+        let end = end.min(options.next_cut(start));
         chunks.push(start..end);
         start = end;
     }

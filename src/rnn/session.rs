@@ -164,7 +164,7 @@ impl Rnn {
         self.storage = storage;
     }
 
-    /// Steps of a chunk with which the forward of a stack goes by its wavefront from now on: see
+    /// Steps of a chunk with which a stack goes by its wavefront from now on: see
     /// [`NetworkOptions::wavefront`]; `None`: layer after layer. Before, it is as suits the device.
     pub fn set_wavefront(&mut self, steps: Option<usize>) {
         self.wavefront = steps;

@@ -430,6 +430,18 @@ fn chunks_add_up_where_gradients_accumulate() {
 fn cut_gradients(
     device: &dyn Device,
     problem: &Problem,
+    how: (Option<usize>, GradientMode),
+    final_weight: f32,
+) -> [Vec<f32>; 2] {
+    let options = NetworkOptions::default();
+    gradients_with(device, problem, options, how, final_weight)
+}
+
+/// The same with options of other kinds.
+fn gradients_with(
+    device: &dyn Device,
+    problem: &Problem,
+    options: NetworkOptions,
     (truncation, mode): (Option<usize>, GradientMode),
     final_weight: f32,
 ) -> [Vec<f32>; 2] {
@@ -442,7 +454,7 @@ fn cut_gradients(
     let options = NetworkOptions {
         gradients: Some(mode),
         truncation,
-        ..NetworkOptions::default()
+        ..options
     };
     let network = Network::new(
         &mut program,
@@ -515,6 +527,31 @@ fn many_sequences_are_cut_as_few_are() {
         let problem = Problem::new(builder.build().unwrap(), &lengths);
         for steps in [2, 30] {
             check_cut(&device, &problem, steps);
+        }
+    }
+}
+
+/// A stack that goes by its wavefront is cut at the same steps, whatever its chunks.
+#[test]
+fn wavefronts_are_cut_as_well() {
+    let config = RnnConfig::lstm(FEATURES, 6).layers(3).build().unwrap();
+    let problem = Problem::new(config, &[11, 0, 7, 4, 11, 3]);
+    for device in devices() {
+        for cut in [1, 3, 4] {
+            for mode in [GradientMode::Save, GradientMode::Recompute] {
+                let how = (Some(cut), mode);
+                let [expected, d_x] = cut_gradients(&**device, &problem, how, 1.0);
+                for chunk in [1, 2, 5, 8] {
+                    let options = NetworkOptions {
+                        wavefront: Some(chunk),
+                        ..NetworkOptions::default()
+                    };
+                    let [got, got_x] = gradients_with(&**device, &problem, options, how, 1.0);
+                    let what = format!("cut {cut}, chunk {chunk}, {mode:?}, {}", device.name());
+                    check_close(&got, &expected, &what);
+                    check_close(&got_x, &d_x, &what);
+                }
+            }
         }
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
         Operation::StackStep(op) => stack_step::record(op, recorder),
         Operation::RecurrentWave(op) => recurrent_forward::record_wave(op, recorder),
+        Operation::RecurrentBackwardWave(op) => recurrent_backward::record_wave(op, recorder),
         Operation::EmbeddingRows(op) => embedding_rows::record(op, recorder),
         Operation::EmbeddingRowsBackward(op) => embedding_rows_backward::record(op, recorder),
         Operation::PoolRows(op) => pool_rows::record(op, recorder),

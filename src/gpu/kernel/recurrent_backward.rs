@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{Recurrence, RecurrentBackward, Region};
+use crate::ops::{Recurrence, RecurrentBackward, RecurrentBackwardWave, Region};
 
 const KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
@@ -26,6 +26,16 @@ const RUNNING: Kernel = Kernel {
     ..KERNEL
 };
 
+/// Of several cells.
+const WAVE: Kernel = Kernel {
+    many: true,
+    ..KERNEL
+};
+const RUNNING_WAVE: Kernel = Kernel {
+    many: true,
+    ..RUNNING
+};
+
 fn kernel(op: &Recurrence) -> &'static Kernel {
     match op.running {
         None => &KERNEL,
@@ -33,15 +43,55 @@ fn kernel(op: &Recurrence) -> &'static Kernel {
     }
 }
 
+fn wave_kernel(op: &Recurrence) -> &'static Kernel {
+    match op.running {
+        None => &WAVE,
+        Some(_) => &RUNNING_WAVE,
+    }
+}
+
 pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(&[kernel])
+    recurrent::sample_shaders(&[kernel, wave_kernel])
 }
 
 pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Result<()> {
-    let forward = &op.forward;
-    recurrent::check(forward, recorder)?;
-    check(op, recorder)?;
-    let choice = recurrent::choose(KERNEL.name, (forward, 1), recorder);
+    record_cells(&[op], recorder)
+}
+
+pub(crate) fn record_wave(wave: &RecurrentBackwardWave, recorder: &mut Recorder<'_>) -> Result<()> {
+    let cells = wave.cells.iter().filter(|op| !op.forward.steps.is_empty());
+    let cells: Vec<_> = cells.collect();
+    let each = match is_one_dispatch(&cells) {
+        true => recurrent::MOST_CELLS,
+        false => 1,
+    };
+    { cells.chunks(each) }.try_for_each(|cells| record_cells(cells, recorder))
+}
+
+/// Whether one shader with one set of buffers can do them.
+fn is_one_dispatch(cells: &[&RecurrentBackward]) -> bool {
+    let forwards: Vec<_> = cells.iter().map(|op| &op.forward).collect();
+    let own = |op: &RecurrentBackward| {
+        let buffers = [op.h_gradient, op.output_gradient].map(|region| region.buffer);
+        (op.rebuilt, buffers)
+    };
+    let same = cells.windows(2).all(|pair| own(pair[0]) == own(pair[1]));
+    same && recurrent::is_one_dispatch(&forwards)
+}
+
+/// Cells that one dispatch can take.
+fn record_cells(cells: &[&RecurrentBackward], recorder: &mut Recorder<'_>) -> Result<()> {
+    for op in cells {
+        recurrent::check(&op.forward, recorder)?;
+        check(op, recorder)?;
+    }
+    let forwards: Vec<_> = cells.iter().map(|op| &op.forward).collect();
+    let (Some(lead), Some(first)) = (recurrent::lead(&forwards), cells.first()) else {
+        return Ok(());
+    };
+    let (forward, count) = (&lead, cells.len());
+    let kernel = if count > 1 { wave_kernel } else { kernel };
+    let choice = recurrent::choose(KERNEL.name, (forward, count), recorder);
     let form = Form::new(choice);
     let threads = forward.state.div_ceil(form.units());
     // Other phases have a thread for each unit.
@@ -49,12 +99,12 @@ pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Res
         true => forward.hidden.max(forward.state),
         false => threads,
     };
-    let schedule =
-        Schedule::new((forward, kernel(forward), 1), choice, widest, recorder)?.rebuilt(op.rebuilt);
+    let of_cells = (forward, kernel(forward), count);
+    let schedule = Schedule::new(of_cells, choice, widest, recorder)?.rebuilt(first.rebuilt);
     let mut bindings = recurrent::bindings(forward, form);
-    bindings.push(Binding::ReadWrite(op.h_gradient.buffer));
-    bindings.push(Binding::ReadWrite(op.output_gradient.buffer));
-    let params = [params(op)];
+    bindings.push(Binding::ReadWrite(first.h_gradient.buffer));
+    bindings.push(Binding::ReadWrite(first.output_gradient.buffer));
+    let params: Vec<_> = cells.iter().map(|op| params(op)).collect();
     let phases = phases(forward, threads);
     let flush = Phase {
         number: 3,
