@@ -42,6 +42,8 @@ for device in gpu cpu; do
 done
 # What raggedness costs, beside dense batches of as many steps and rows.
 "$examples/workloads" --device gpu --dense-twin --only W3,W5 </dev/null | tee "$out/ragged.txt"
+# Where the time of a call goes, and the host's share.
+"$examples/profile" --device gpu --out "$out/traces" </dev/null | tee "$out/profile.txt"
 if [ -n "$torch" ]; then
   python3 "$torch" </dev/null | tee "$out/torch.jsonl"
 fi

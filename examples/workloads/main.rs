@@ -8,38 +8,42 @@
 
 mod check;
 mod definition;
+mod devices;
 mod measure;
 mod memory;
 mod operations;
 mod options;
 mod planned;
 mod report;
+mod selection;
 mod sweep;
-mod trace;
 mod twin;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use wgpu_rnn::cpu::{CpuDevice, CpuOptions};
 use wgpu_rnn::ops::Role;
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Result};
 
 use definition::Workload;
+use devices::devices;
 use measure::Times;
-use options::{DeviceChoice, Options};
+use options::Options;
 use planned::{Data, Planned};
 use report::Report;
+use selection::Selection;
 
 fn main() -> ExitCode {
     env_logger::init();
     let options = Options::parse();
     if options.sweep {
-        let swept = sweep_targets(&options)
+        let swept = sweep_targets(&options.selection)
             .map_err(Into::into)
-            .and_then(|targets| sweep::sweep(options.cell, &targets, &options.out));
+            .and_then(|targets| {
+                sweep::sweep(options.selection.cell, &targets, &options.selection.out)
+            });
         return match swept {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let result = options
+    let result = (options.selection)
         .workloads()
         .and_then(|workloads| run(&options, &workloads).map_err(|error| error.to_string()));
     match result {
@@ -63,27 +67,21 @@ fn main() -> ExitCode {
 
 /// Whether all went well.
 fn run(options: &Options, workloads: &[Workload]) -> Result<bool> {
-    let mut fine = true;
-    for (place, (device, threads)) in devices(options)?.into_iter().enumerate() {
-        if options.trace {
-            for workload in workloads {
-                trace::trace(options, workload, &device, place)?;
-            }
-            continue;
-        }
+    let (mut fine, selection) = (true, &options.selection);
+    for (device, threads) in devices(selection)? {
         if options.operations {
-            operations::operations(options, workloads, &device)?;
+            operations::operations(selection, workloads, &device)?;
             continue;
         }
         let report = Report::new(options.json, &device.name(), threads);
         if options.dense_twin {
             for workload in workloads {
-                twin::compare(options, workload, &device, &report)?;
+                twin::compare(selection, workload, &device, &report)?;
             }
             continue;
         }
         for workload in workloads {
-            match time(options, workload, &device, &report) {
+            match time(selection, workload, &device, &report) {
                 Ok(well) => fine &= well,
                 Err(error) => {
                     report.failed(workload, &error.to_string());
@@ -95,29 +93,10 @@ fn run(options: &Options, workloads: &[Workload]) -> Result<bool> {
     Ok(fine)
 }
 
-/// The devices that are asked for, with the number of threads of each.
-fn devices(options: &Options) -> Result<Vec<(Arc<dyn Device>, usize)>> {
-    let mut devices: Vec<(Arc<dyn Device>, usize)> = Vec::new();
-    if options.device != DeviceChoice::Gpu {
-        let cpu = CpuOptions::new().instructions(options.instructions);
-        let cpu = match options.threads {
-            Some(threads) => cpu.threads(threads),
-            None => cpu,
-        };
-        let device = CpuDevice::with_options(&cpu)?;
-        let threads = device.threads();
-        devices.push((Arc::new(device), threads));
-    }
-    if options.device != DeviceChoice::Cpu {
-        devices.extend(adapters(options)?.into_iter().map(|device| (device, 0)));
-    }
-    Ok(devices)
-}
-
 /// The devices of a sweep: each adapter with either strategy, and with the one that is chosen by sizes.
-fn sweep_targets(options: &Options) -> Result<Vec<sweep::Target>> {
+fn sweep_targets(selection: &Selection) -> Result<Vec<sweep::Target>> {
     let mut targets = Vec::new();
-    for (device, threads) in devices(options)? {
+    for (device, threads) in devices(selection)? {
         if threads > 0 {
             targets.push((device.name(), device));
         } else {
@@ -157,50 +136,15 @@ fn by_strategy(_: Arc<dyn Device>) -> Result<Vec<sweep::Target>> {
     Ok(Vec::new())
 }
 
-#[cfg(feature = "gpu")]
-fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
-    use wgpu_rnn::gpu::{GpuDevice, list_adapters};
-    if options.device == DeviceChoice::Gpu {
-        let device = GpuDevice::request_blocking(&options.gpu())?;
-        return Ok(vec![Arc::new(device)]);
-    }
-    let mut devices: Vec<Arc<dyn Device>> = Vec::new();
-    for adapter in pollster::block_on(list_adapters()) {
-        let info = adapter.get_info();
-        let request = (options.gpu())
-            .backends(info.backend.into())
-            .adapter(&info.name);
-        match GpuDevice::request_blocking(&request) {
-            Ok(device) if devices.iter().all(|other| other.name() != device.name()) => {
-                devices.push(Arc::new(device));
-            }
-            Ok(_) => {}
-            Err(error) => eprintln!("{}: {error}", info.name),
-        }
-    }
-    Ok(devices)
-}
-
-#[cfg(not(feature = "gpu"))]
-fn adapters(options: &Options) -> Result<Vec<Arc<dyn Device>>> {
-    if options.device == DeviceChoice::Gpu {
-        return Err(wgpu_rnn::Error::Option {
-            option: "device",
-            reason: "this build has no GPU device".to_owned(),
-        });
-    }
-    Ok(Vec::new())
-}
-
 /// Checks and times a workload; whether the check passed.
 fn time(
-    options: &Options,
+    selection: &Selection,
     workload: &Workload,
     device: &Arc<dyn Device>,
     report: &Report,
 ) -> Result<bool> {
-    let data = Data::new(workload)?.by_options(options);
-    let mode = workload.training.then(|| options.gradient_mode());
+    let data = Data::new(workload)?.selected(selection);
+    let mode = workload.training.then(|| selection.gradient_mode());
     let difference = match workload.streams {
         true => check::check_stream(&data, device)?,
         false => check::check(workload, &data, device, mode)?,
@@ -215,21 +159,21 @@ fn time(
     }
     if workload.streams {
         let mut planned = Planned::new(device, &data, &workload.lengths, None)?;
-        let times = Times::of(options.seconds, || planned.step(&data.x[0]))?;
+        let times = Times::of(selection.seconds, || planned.step(&data.x[0]))?;
         report.stream(workload, &times);
         report_costs(workload, &planned, None, report);
     } else if workload.forward {
-        pass(options, workload, (&data, None), device, report)?;
+        pass(selection, workload, (&data, None), device, report)?;
     }
     if workload.training {
-        pass(options, workload, (&data, mode), device, report)?;
+        pass(selection, workload, (&data, mode), device, report)?;
     }
     Ok(true)
 }
 
 /// Times a pass, forward only or, with a mode, forward and backward.
 fn pass(
-    options: &Options,
+    selection: &Selection,
     workload: &Workload,
     (data, mode): (&Data, Option<GradientMode>),
     device: &Arc<dyn Device>,
@@ -247,7 +191,7 @@ fn pass(
     if mode.is_some() {
         planned.write_gradient(&data.d_y)?;
     }
-    let times = Times::of(options.seconds, || {
+    let times = Times::of(selection.seconds, || {
         if ragged || single {
             planned.write(&data.x)?;
         }

@@ -13,8 +13,8 @@ use wgpu_rnn::ops::{
 use wgpu_rnn::{Device, Plan, Result};
 
 use crate::definition::{Cell, Workload};
-use crate::options::Options;
 use crate::planned::{Data, Planned};
+use crate::selection::Selection;
 
 /// Hidden units and sequences of LSTMs whose recurrence is timed besides those of the workloads.
 const RECURRENCES: [(usize, usize); 8] = [
@@ -33,22 +33,22 @@ const SQUARE: usize = 512;
 
 /// Prints the products and recurrences of `workloads`, and some more of each, on a device.
 pub(crate) fn operations(
-    options: &Options,
+    selection: &Selection,
     workloads: &[Workload],
     device: &Arc<dyn Device>,
 ) -> Result<()> {
     println!("\n{}", device.name());
     let mut seen = BTreeSet::new();
     let (program, operation) = square();
-    measure(options, device, (&program, &operation), &mut seen)?;
+    measure(selection, device, (&program, &operation), &mut seen)?;
     for workload in recurrences().iter().chain(workloads) {
-        let mode = workload.training.then(|| options.gradient_mode());
+        let mode = workload.training.then(|| selection.gradient_mode());
         let planned = Planned::new(device, &Data::new(workload)?, &workload.lengths, mode)?;
         let program = planned.plan.program().clone();
         drop(planned);
         for section in [Section::Forward, Section::Backward] {
             for operation in program.section(section) {
-                measure(options, device, (&program, operation), &mut seen)?;
+                measure(selection, device, (&program, operation), &mut seen)?;
             }
         }
     }
@@ -96,7 +96,7 @@ fn square() -> (Program, Operation) {
 
 /// Measures an operation, if it is a product or a recurrence that was not seen before.
 fn measure(
-    options: &Options,
+    selection: &Selection,
     device: &Arc<dyn Device>,
     (program, operation): (&Program, &Operation),
     seen: &mut BTreeSet<String>,
@@ -108,7 +108,7 @@ fn measure(
         return Ok(());
     }
     let mut plan = Alone::load(device, alone(program, operation))?;
-    let cost = plan.cost(options.seconds)?;
+    let cost = plan.cost(selection.seconds)?;
     let per_second = |seconds: f64| match operation {
         Operation::Gemm(op) => {
             let operations = 2.0 * (op.m * op.n * op.k) as f64;

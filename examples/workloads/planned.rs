@@ -12,7 +12,7 @@ use wgpu_rnn::{
 };
 
 use crate::definition::Workload;
-use crate::options::Options;
+use crate::selection::Selection;
 
 /// What a workload computes with.
 #[derive(Debug)]
@@ -57,11 +57,11 @@ impl Data {
         })
     }
 
-    /// The same, weights and activations stored, and stacks gone through, as the options say.
-    pub(crate) fn by_options(self, options: &Options) -> Self {
+    /// The same, weights and activations stored, and stacks gone through, as the selection says.
+    pub(crate) fn selected(self, selection: &Selection) -> Self {
         Self {
-            storage: options.storage(),
-            wavefront: options.wavefront,
+            storage: selection.storage(),
+            wavefront: selection.wavefront,
             ..self
         }
     }
@@ -173,19 +173,6 @@ impl Planned {
         };
         let last = [(self.network.h_n, &mut self.h_n[..])];
         self.plan.run_and_read(sections, &mut { last })
-    }
-
-    /// The first half of [`run`](Self::run): what the host does.
-    pub(crate) fn submit(&mut self, backward: bool) -> Result<()> {
-        match backward {
-            true => (self.plan).run_all(&[Section::Forward, Section::Backward]),
-            false => self.plan.run(Section::Forward),
-        }
-    }
-
-    /// The second half.
-    pub(crate) fn wait(&mut self) -> Result<()> {
-        self.plan.read(self.network.h_n, &mut self.h_n)
     }
 
     /// Dispatches of a call.

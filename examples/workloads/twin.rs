@@ -11,9 +11,9 @@ use wgpu_rnn::{Device, Result};
 
 use crate::definition::Workload;
 use crate::measure::Times;
-use crate::options::Options;
 use crate::planned::{Data, Planned};
 use crate::report::Report;
+use crate::selection::Selection;
 
 /// The twin of a batch whose lengths differ.
 pub(crate) fn dense_twin(workload: &Workload) -> Option<Workload> {
@@ -28,7 +28,7 @@ pub(crate) fn dense_twin(workload: &Workload) -> Option<Workload> {
 
 /// Times a workload beside its twin; one that is dense itself is left out.
 pub(crate) fn compare(
-    options: &Options,
+    selection: &Selection,
     workload: &Workload,
     device: &Arc<dyn Device>,
     report: &Report,
@@ -36,10 +36,10 @@ pub(crate) fn compare(
     let Some(twin) = dense_twin(workload) else {
         return Ok(());
     };
-    let mut ragged = Call::new(options, workload, device)?;
-    let mut dense = Call::new(options, &twin, device)?;
+    let mut ragged = Call::new(selection, workload, device)?;
+    let mut dense = Call::new(selection, &twin, device)?;
     let calls: [&mut dyn FnMut() -> Result<()>; 2] = [&mut || ragged.run(), &mut || dense.run()];
-    let [of_ragged, of_dense] = Times::alternating(options.seconds, calls)?;
+    let [of_ragged, of_dense] = Times::alternating(selection.seconds, calls)?;
     report.twin(workload, &twin, [&of_ragged, &of_dense]);
     Ok(())
 }
@@ -52,9 +52,9 @@ struct Call {
 }
 
 impl Call {
-    fn new(options: &Options, workload: &Workload, device: &Arc<dyn Device>) -> Result<Self> {
+    fn new(selection: &Selection, workload: &Workload, device: &Arc<dyn Device>) -> Result<Self> {
         let data = Data::new(workload)?;
-        let mode = workload.training.then(|| options.gradient_mode());
+        let mode = workload.training.then(|| selection.gradient_mode());
         Ok(Self {
             planned: Planned::new(device, &data, &workload.lengths, mode)?,
             data,

@@ -1,29 +1,77 @@
-//! Where the time of a call goes: the spans of every dispatch as a Chrome trace (`chrome://tracing`, Perfetto) and a table.
+//! Where the time of a call goes: `cargo run --release --example profile`. For each workload and device the share of the host,
+//! the time of each kernel, and the spans of all dispatches, measured by timestamps on the device, as a Chrome trace
+//! (`chrome://tracing`, Perfetto).
+//!
+//! `cargo run --release --example profile -- --help` names the options.
+
+// It shares these with the workloads example, and needs less of them.
+#[expect(dead_code, reason = "operations are not counted")]
+mod definition;
+mod devices;
+#[expect(dead_code, reason = "calls are not compared")]
+mod measure;
+#[expect(dead_code, reason = "answers are not checked")]
+mod planned;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use clap::Parser;
 use serde_json::{Value, json};
 use wgpu_rnn::ops::Section;
 use wgpu_rnn::{Device, Error, Result, Span};
 
-use crate::definition::Workload;
-use crate::measure::Times;
-use crate::options::Options;
-use crate::planned::{Data, Planned};
+use definition::Workload;
+use measure::Times;
+use planned::{Data, Planned};
+use selection::Selection;
 
-/// Writes the trace of a workload on a device into `options.out` and prints how the time is shared out.
-pub(crate) fn trace(
-    options: &Options,
+/// Measures every dispatch of the standard workloads, or of one of your own sizes, and writes Chrome traces.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "profile")]
+struct Options {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let Options { selection } = Options::parse();
+    let result = selection
+        .workloads()
+        .and_then(|workloads| run(&selection, &workloads).map_err(|error| error.to_string()));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("profile: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(selection: &Selection, workloads: &[Workload]) -> Result<()> {
+    for (place, (device, _)) in devices::devices(selection)?.into_iter().enumerate() {
+        for workload in workloads {
+            profile(selection, workload, &device, place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the trace of a workload on a device into the selection's folder and prints how the time is shared out.
+fn profile(
+    selection: &Selection,
     workload: &Workload,
     device: &Arc<dyn Device>,
     place: usize,
 ) -> Result<()> {
-    let data = Data::new(workload)?.by_options(options);
-    let mode = workload.training.then(|| options.gradient_mode());
+    let data = Data::new(workload)?.selected(selection);
+    let mode = workload.training.then(|| selection.gradient_mode());
     let mut planned = Planned::new(device, &data, &workload.lengths, mode)?;
     planned.write(&data.x)?;
     let mut sections = vec![("forward", Section::Forward)];
@@ -31,7 +79,7 @@ pub(crate) fn trace(
         planned.write_gradient(&data.d_y)?;
         sections.push(("backward", Section::Backward));
     }
-    let (call, host) = host_share(options, &mut planned, mode.is_some())?;
+    let (call, host) = host_share(selection, &mut planned, mode.is_some())?;
     println!(
         "\n{} {} on {}: {:.3} ms a call, of which {:.3} ms ({:.1} %) until the host had handed it over",
         workload.name,
@@ -48,20 +96,25 @@ pub(crate) fn trace(
         events.extend(spans.iter().map(|span| event(name, span, offset)));
         offset += spans.last().map_or(0.0, |span| span.end);
     }
-    let path = (options.out).join(format!("{}-{place}.trace.json", workload.name));
+    let path = (selection.out).join(format!("{}-{place}.trace.json", workload.name));
     write(&path, &events)?;
     println!("  spans in {}", path.display());
     Ok(())
 }
 
 /// Medians of a whole call, and of its part in which the host records and submits.
-fn host_share(options: &Options, planned: &mut Planned, backward: bool) -> Result<(f64, f64)> {
-    let mut hosts = Vec::new();
-    let calls = Times::of(options.seconds, || {
+fn host_share(selection: &Selection, planned: &mut Planned, backward: bool) -> Result<(f64, f64)> {
+    let sections: &[Section] = match backward {
+        true => &[Section::Forward, Section::Backward],
+        false => &[Section::Forward],
+    };
+    let (mut hosts, mut last) = (Vec::new(), planned.last_states().to_vec());
+    let calls = Times::of(selection.seconds, || {
         let before = Instant::now();
-        planned.submit(backward)?;
+        planned.plan.run_all(sections)?;
         hosts.push(before.elapsed().as_secs_f64());
-        planned.wait()
+        // Waits for the device.
+        planned.plan.read(planned.network.h_n, &mut last)
     })?;
     hosts.sort_by(f64::total_cmp);
     Ok((calls.median(), hosts[hosts.len() / 2]))
