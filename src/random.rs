@@ -27,9 +27,14 @@ pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 /// A uniform number in `[0, 1)` with 24 bits: counter (`feature / 4`, `step`, `sequence`, site), word `feature % 4`.
 /// `step` is 0 where a mask is the same for all steps.
 pub fn uniform(seed: u64, site: RandomSite, sequence: u32, step: u32, feature: u32) -> f32 {
-    let counter = [feature / 4, step, sequence, site.word()];
+    uniforms(seed, site, sequence, step, feature / 4)[(feature % 4) as usize]
+}
+
+/// The numbers of four features, from feature `4 * block` on.
+pub fn uniforms(seed: u64, site: RandomSite, sequence: u32, step: u32, block: u32) -> [f32; 4] {
+    let counter = [block, step, sequence, site.word()];
     let words = philox(counter, [seed as u32, (seed >> 32) as u32]);
-    (words[(feature % 4) as usize] >> 8) as f32 * (1.0 / 16_777_216.0)
+    words.map(|word| (word >> 8) as f32 * (1.0 / 16_777_216.0))
 }
 
 /// Dropout's factor: 0 with `probability`, else `1 / (1 - probability)`.

@@ -7,47 +7,58 @@ use super::real::Real;
 use crate::config::Activation;
 
 /// `activation(x)`
-#[inline]
+#[inline(always)]
 pub fn activate<T: Real>(activation: Activation, x: T) -> T {
-    let number = |value: f32| T::from_f64(f64::from(value));
+    x.activate(activation)
+}
+
+/// What each activation is.
+#[inline(always)]
+pub(super) fn formula<T: Real>(activation: Activation, x: T) -> T {
+    let number = |value: f32| x.constant(f64::from(value));
+    let (zero, one) = (number(0.0), number(1.0));
     match activation {
         Activation::Sigmoid => sigmoid(x),
         Activation::Tanh => x.tanh(),
-        Activation::Relu => zero_if(x <= T::zero(), x),
+        Activation::Relu => T::choose(x.is_at_most(zero), zero, x),
         Activation::Linear => x,
         Activation::Affine { alpha, beta } => number(alpha) * x + number(beta),
-        Activation::LeakyRelu { .. } if x >= T::zero() => x,
-        Activation::LeakyRelu { alpha } => number(alpha) * x,
-        Activation::ThresholdedRelu { alpha } => zero_if(x < number(alpha), x),
+        Activation::LeakyRelu { alpha } => T::choose(zero.is_at_most(x), x, number(alpha) * x),
+        Activation::ThresholdedRelu { alpha } => T::choose(x.is_below(number(alpha)), zero, x),
         Activation::ScaledTanh { alpha, beta } => number(alpha) * (number(beta) * x).tanh(),
         Activation::HardSigmoid { alpha, beta } => {
             (number(alpha) * x + number(beta)).clamp(0.0, 1.0)
         }
-        Activation::Elu { .. } if x >= T::zero() => x,
-        Activation::Elu { alpha } => number(alpha) * (x.exp() - T::one()),
-        Activation::Softsign => x / (T::one() + absolute(x)),
-        Activation::Softplus if x >= T::zero() => x + (-x).exp().ln_1p(),
-        Activation::Softplus => x.exp().ln_1p(),
+        Activation::Elu { alpha } => {
+            let below = number(alpha) * (up_to_zero(x).exp() - one);
+            T::choose(zero.is_at_most(x), x, below)
+        }
+        Activation::Softsign => x / (one + -minus_absolute(x)),
+        Activation::Softplus => {
+            let rest = minus_absolute(x).exp().ln_1p();
+            T::choose(zero.is_at_most(x), x + rest, rest)
+        }
     }
 }
 
 /// `1 / (1 + exp(-x))`; the exponent is never positive, so that neither the value nor its derivative overflows.
-#[inline]
+#[inline(always)]
 fn sigmoid<T: Real>(x: T) -> T {
-    if x >= T::zero() {
-        T::one() / (T::one() + (-x).exp())
-    } else {
-        let e = x.exp();
-        e / (T::one() + e)
-    }
+    let one = x.constant(1.0);
+    let e = minus_absolute(x).exp();
+    let above = x.constant(0.0).is_at_most(x);
+    T::choose(above, one, e) / (one + e)
 }
 
-#[inline]
-fn zero_if<T: Real>(condition: bool, x: T) -> T {
-    if condition { T::zero() } else { x }
+/// `-|x|`, of which every exponential can be had.
+#[inline(always)]
+fn minus_absolute<T: Real>(x: T) -> T {
+    T::choose(x.is_below(x.constant(0.0)), x, -x)
 }
 
-#[inline]
-fn absolute<T: Real>(x: T) -> T {
-    if x < T::zero() { -x } else { x }
+/// `x`, or 0 above.
+#[inline(always)]
+fn up_to_zero<T: Real>(x: T) -> T {
+    let zero = x.constant(0.0);
+    T::choose(zero.is_at_most(x), zero, x)
 }

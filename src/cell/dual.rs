@@ -1,10 +1,9 @@
 //! Forward-mode dual numbers: a value and its derivatives with respect to `N` inputs.
 
-use std::array::from_fn;
-use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::real::Real;
+use crate::config::Activation;
 
 /// A value with its `N` partial derivatives.
 #[derive(Debug, Clone, Copy)]
@@ -15,34 +14,49 @@ pub struct Dual<T, const N: usize> {
     pub partials: [T; N],
 }
 
+// Plain loops over the partials: closures over arrays are not always inlined into the vectorised function.
+
 impl<T: Real, const N: usize> Dual<T, N> {
     /// Input number `index`: its derivative with respect to itself is 1.
-    #[inline]
+    #[inline(always)]
     pub fn input(value: T, index: usize) -> Self {
+        let mut input = Self::fixed(value);
+        input.partials[index] = value.constant(1.0);
+        input
+    }
+
+    /// A value that depends on no input.
+    #[inline(always)]
+    pub fn fixed(value: T) -> Self {
         Self {
             value,
-            partials: from_fn(|at| if at == index { T::one() } else { T::zero() }),
+            partials: [value.constant(0.0); N],
         }
     }
 
     /// The chain rule: `value = f(self)`, `slope = f'(self)`.
-    #[inline]
+    #[inline(always)]
     fn chain(self, value: T, slope: T) -> Self {
-        Self {
-            value,
-            partials: from_fn(|at| slope * self.partials[at]),
+        let mut partials = self.partials;
+        for partial in &mut partials {
+            *partial = slope * *partial;
         }
+        Self { value, partials }
     }
 }
 
 impl<T: Real, const N: usize> Add for Dual<T, N> {
     type Output = Self;
 
-    #[inline]
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
+        let mut partials = self.partials;
+        for at in 0..N {
+            partials[at] = partials[at] + other.partials[at];
+        }
         Self {
             value: self.value + other.value,
-            partials: from_fn(|at| self.partials[at] + other.partials[at]),
+            partials,
         }
     }
 }
@@ -50,11 +64,15 @@ impl<T: Real, const N: usize> Add for Dual<T, N> {
 impl<T: Real, const N: usize> Sub for Dual<T, N> {
     type Output = Self;
 
-    #[inline]
+    #[inline(always)]
     fn sub(self, other: Self) -> Self {
+        let mut partials = self.partials;
+        for at in 0..N {
+            partials[at] = partials[at] - other.partials[at];
+        }
         Self {
             value: self.value - other.value,
-            partials: from_fn(|at| self.partials[at] - other.partials[at]),
+            partials,
         }
     }
 }
@@ -66,13 +84,15 @@ impl<T: Real, const N: usize> Sub for Dual<T, N> {
 impl<T: Real, const N: usize> Mul for Dual<T, N> {
     type Output = Self;
 
-    #[inline]
+    #[inline(always)]
     fn mul(self, other: Self) -> Self {
+        let mut partials = self.partials;
+        for at in 0..N {
+            partials[at] = partials[at] * other.value + self.value * other.partials[at];
+        }
         Self {
             value: self.value * other.value,
-            partials: from_fn(|at| {
-                self.partials[at] * other.value + self.value * other.partials[at]
-            }),
+            partials,
         }
     }
 }
@@ -85,78 +105,121 @@ impl<T: Real, const N: usize> Div for Dual<T, N> {
     type Output = Self;
 
     /// `(a' - (a / b) b') / b` rather than `(a' b - a b') / b^2`: the square of a large `b` would overflow.
-    #[inline]
+    #[inline(always)]
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
-        Self {
-            value,
-            partials: from_fn(|at| (self.partials[at] - value * other.partials[at]) / other.value),
+        let mut partials = self.partials;
+        for at in 0..N {
+            partials[at] = (partials[at] - value * other.partials[at]) / other.value;
         }
+        Self { value, partials }
     }
 }
 
 impl<T: Real, const N: usize> Neg for Dual<T, N> {
     type Output = Self;
 
-    #[inline]
+    #[inline(always)]
     fn neg(self) -> Self {
+        let mut partials = self.partials;
+        for partial in &mut partials {
+            *partial = -*partial;
+        }
         Self {
             value: -self.value,
-            partials: from_fn(|at| -self.partials[at]),
+            partials,
         }
-    }
-}
-
-impl<T: Real, const N: usize> PartialEq for Dual<T, N> {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-
-impl<T: Real, const N: usize> PartialOrd for Dual<T, N> {
-    #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        self.value.partial_cmp(&other.value)
     }
 }
 
 impl<T: Real, const N: usize> Real for Dual<T, N> {
-    #[inline]
-    fn from_f64(value: f64) -> Self {
+    type Truth = T::Truth;
+
+    #[inline(always)]
+    fn constant(self, value: f64) -> Self {
+        Self::fixed(self.value.constant(value))
+    }
+
+    #[inline(always)]
+    fn is_below(self, other: Self) -> T::Truth {
+        self.value.is_below(other.value)
+    }
+
+    #[inline(always)]
+    fn is_at_most(self, other: Self) -> T::Truth {
+        self.value.is_at_most(other.value)
+    }
+
+    #[inline(always)]
+    fn choose(truth: T::Truth, yes: Self, no: Self) -> Self {
+        let mut partials = yes.partials;
+        for at in 0..N {
+            partials[at] = T::choose(truth, partials[at], no.partials[at]);
+        }
         Self {
-            value: T::from_f64(value),
-            partials: [T::zero(); N],
+            value: T::choose(truth, yes.value, no.value),
+            partials,
         }
     }
 
-    #[inline]
-    fn to_f64(self) -> f64 {
-        self.value.to_f64()
-    }
-
-    #[inline]
+    #[inline(always)]
     fn exp(self) -> Self {
         let value = self.value.exp();
         self.chain(value, value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn ln_1p(self) -> Self {
-        self.chain(self.value.ln_1p(), T::one() / (T::one() + self.value))
+        let one = self.value.constant(1.0);
+        self.chain(self.value.ln_1p(), one / (one + self.value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn tanh(self) -> Self {
         let value = self.value.tanh();
-        self.chain(value, T::one() - value * value)
+        self.chain(value, value.constant(1.0) - value * value)
     }
 
-    #[inline]
-    fn sqrt(self) -> Self {
-        let value = self.value.sqrt();
-        self.chain(value, T::one() / (value + value))
+    /// A function of one number: its own derivative once, and the chain rule.
+    #[inline(always)]
+    fn activate(self, activation: Activation) -> Self {
+        let [value, slope] = self.value.activate_with_slope(activation);
+        self.chain(value, slope)
     }
+}
+
+/// The inputs of a function whose derivatives are wanted.
+#[inline(always)]
+pub fn inputs<T: Real, const N: usize>(values: [T; N]) -> [Dual<T, N>; N] {
+    let Some(&first) = values.first() else {
+        return values.map(Dual::fixed);
+    };
+    let mut inputs = [Dual::fixed(first); N];
+    for at in 0..N {
+        inputs[at] = Dual::input(values[at], at);
+    }
+    inputs
+}
+
+/// The gradient of a loss with respect to the inputs, given its `gradient` with respect to a function's outputs.
+#[inline(always)]
+pub fn pull<T: Real, const N: usize, const M: usize>(
+    outputs: [Dual<T, N>; M],
+    gradient: [T; M],
+) -> [T; N] {
+    let Some((first, others)) = outputs.split_first() else {
+        unreachable!("a function without results has no loss")
+    };
+    let mut sums = first.partials;
+    for sum in &mut sums {
+        *sum = gradient[0] * *sum;
+    }
+    for (output, &gradient) in others.iter().zip(&gradient[1..]) {
+        for at in 0..N {
+            sums[at] = sums[at] + gradient * output.partials[at];
+        }
+    }
+    sums
 }
 
 /// The values of `function` at `inputs` and the derivative of output `m` with respect to input `n`, at `[m][n]`.
@@ -169,14 +232,14 @@ impl<T: Real, const N: usize> Real for Dual<T, N> {
 #[inline]
 pub fn jacobian<T: Real, const N: usize, const M: usize>(
     function: impl FnOnce([Dual<T, N>; N]) -> [Dual<T, N>; M],
-    inputs: [T; N],
+    values: [T; N],
 ) -> ([T; M], [[T; N]; M]) {
-    let outputs = function(from_fn(|at| Dual::input(inputs[at], at)));
+    let outputs = function(inputs(values));
     (outputs.map(|o| o.value), outputs.map(|o| o.partials))
 }
 
-/// The values of `function` at `inputs`, and the gradient of a loss with respect to the inputs, given its `gradient`
-/// with respect to the outputs.
+/// The values of `function` at `values`, and the gradient of a loss with respect to them, given its `gradient` with
+/// respect to the outputs: [`inputs`] and [`pull`] around a function.
 ///
 /// ```
 /// use wgpu_rnn::cell::pullback;
@@ -186,14 +249,9 @@ pub fn jacobian<T: Real, const N: usize, const M: usize>(
 #[inline]
 pub fn pullback<T: Real, const N: usize, const M: usize>(
     function: impl FnOnce([Dual<T, N>; N]) -> [Dual<T, N>; M],
-    inputs: [T; N],
+    values: [T; N],
     gradient: [T; M],
 ) -> ([T; M], [T; N]) {
-    let (values, partials) = jacobian(function, inputs);
-    let inputs = from_fn(|input| {
-        (0..M).fold(T::zero(), |sum, output| {
-            sum + gradient[output] * partials[output][input]
-        })
-    });
-    (values, inputs)
+    let outputs = function(inputs(values));
+    (outputs.map(|o| o.value), pull(outputs, gradient))
 }

@@ -5,7 +5,7 @@ use super::real::{Real, clip};
 use crate::config::{Activations, CellSpec};
 
 /// `h' = act(clip(pre))`, with the `candidate` activation.
-#[inline]
+#[inline(always)]
 pub fn elman_unit<T: Real>(spec: &CellSpec, activations: &Activations, pre: T) -> T {
     activate(activations.candidate, clip(pre, spec.clip.gates))
 }

@@ -6,7 +6,7 @@ use crate::config::{Activations, CellSpec, GruUpdate};
 
 /// Reset after the product: the new state from the slots `r z n q`, where `n` is the candidate's input half and `q` its
 /// recurrent half, each with its bias, and the old state.
-#[inline]
+#[inline(always)]
 pub fn gru_after<T: Real>(spec: &CellSpec, activations: &Activations, pre: [T; 4], h_prev: T) -> T {
     let [r, z, n, q] = pre;
     let r = activate(activations.gate, clip(r, spec.clip.gates));
@@ -15,13 +15,13 @@ pub fn gru_after<T: Real>(spec: &CellSpec, activations: &Activations, pre: [T; 4
 
 /// Reset before the product, first stage: what enters the candidate's product, `r * u`, from the reset gate's
 /// pre-activation and the state `u` that enters the recurrent products.
-#[inline]
+#[inline(always)]
 pub fn gru_reset<T: Real>(spec: &CellSpec, activations: &Activations, pre_r: T, u: T) -> T {
     activate(activations.gate, clip(pre_r, spec.clip.gates)) * u
 }
 
 /// Reset before the product, second stage: the new state from the pre-activations of `z` and `n` and the old state.
-#[inline]
+#[inline(always)]
 pub fn gru_before<T: Real>(
     spec: &CellSpec,
     activations: &Activations,
@@ -32,13 +32,13 @@ pub fn gru_before<T: Real>(
 }
 
 /// The old state and the candidate, blended by the update gate.
-#[inline]
+#[inline(always)]
 fn update<T: Real>(spec: &CellSpec, activations: &Activations, [z, n]: [T; 2], h_prev: T) -> T {
     let z = activate(activations.gate, clip(z, spec.clip.gates));
     let n = activate(activations.candidate, clip(n, spec.clip.gates));
     let (old, new) = match spec.update {
-        GruUpdate::KeepOld => (z, T::one() - z),
-        GruUpdate::TakeNew => (T::one() - z, z),
+        GruUpdate::KeepOld => (z, z.constant(1.0) - z),
+        GruUpdate::TakeNew => (z.constant(1.0) - z, z),
     };
     old * h_prev + new * n
 }

@@ -11,27 +11,24 @@ use crate::config::{Activations, CellSpec, Coupled, Peephole};
 
 /// The new cell state from the pre-activations of `i f g` (peepholes included) and the old cell state. With coupled gates
 /// the derived gate's pre-activation is ignored.
-#[inline]
+#[inline(always)]
 pub fn lstm_cell<T: Real>(spec: &CellSpec, activations: &Activations, pre: [T; 3], c_prev: T) -> T {
-    let gate = |slot: usize| activate(activations.gate, clip(pre[slot], spec.clip.gates));
+    let [i, f, g] = pre;
+    let i = activate(activations.gate, clip(i, spec.clip.gates));
+    let f = activate(activations.gate, clip(f, spec.clip.gates));
+    let g = activate(activations.candidate, clip(g, spec.clip.gates));
+    let one = g.constant(1.0);
     let (i, f) = match spec.coupled {
-        None => (gate(0), gate(1)),
-        Some(Coupled::ForgetFromInput) => {
-            let i = gate(0);
-            (i, T::one() - i)
-        }
-        Some(Coupled::InputFromForget) => {
-            let f = gate(1);
-            (T::one() - f, f)
-        }
+        None => (i, f),
+        Some(Coupled::ForgetFromInput) => (i, one - i),
+        Some(Coupled::InputFromForget) => (one - f, f),
     };
-    let g = activate(activations.candidate, clip(pre[2], spec.clip.gates));
     clip(f * c_prev + i * g, spec.clip.cell)
 }
 
 /// The output from the output gate's pre-activation (peephole included) and what enters the output activation: the new
 /// cell state, or its normalised value.
-#[inline]
+#[inline(always)]
 pub fn lstm_output<T: Real>(
     spec: &CellSpec,
     activations: &Activations,
@@ -44,7 +41,7 @@ pub fn lstm_output<T: Real>(
 
 /// The two halves together, without a normalisation: `[c2, m]` from the pre-activations of `i f g o` without peephole
 /// terms, the old cell state and the peephole weights of `i f o` (not looked at if the cell has none).
-#[inline]
+#[inline(always)]
 pub fn lstm_unit<T: Real>(
     spec: &CellSpec,
     activations: &Activations,
@@ -64,7 +61,7 @@ pub fn lstm_unit<T: Real>(
 }
 
 /// `pre + peephole * c` if the cell has peepholes, else `pre`.
-#[inline]
+#[inline(always)]
 pub fn add_peepholes<T: Real, const N: usize>(
     spec: &CellSpec,
     pre: [T; N],
@@ -73,6 +70,12 @@ pub fn add_peepholes<T: Real, const N: usize>(
 ) -> [T; N] {
     match spec.peephole {
         None => pre,
-        Some(_) => std::array::from_fn(|at| pre[at] + peephole[at] * c),
+        Some(_) => {
+            let mut sums = pre;
+            for at in 0..N {
+                sums[at] = pre[at] + peephole[at] * c;
+            }
+            sums
+        }
     }
 }

@@ -23,8 +23,8 @@ mod lstm;
 mod real;
 
 pub use activation::activate;
-pub use dual::{Dual, jacobian, pullback};
+pub use dual::{Dual, inputs, jacobian, pull, pullback};
 pub use elman::elman_unit;
 pub use gru::{gru_after, gru_before, gru_reset};
 pub use lstm::{add_peepholes, lstm_cell, lstm_output, lstm_unit};
-pub use real::{Real, clip, mix};
+pub use real::{Real, Scalar, clip, mix};

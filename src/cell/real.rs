@@ -3,25 +3,38 @@
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// A number with the functions that cells need: `f32`, `f64`, or a [`Dual`](super::Dual) of either, which carries
-/// derivatives along. Comparisons look at the value only.
+use super::activation::formula;
+use super::dual::Dual;
+use crate::config::Activation;
+
+/// What cells compute with: `f32`, `f64`, on the CPU device a vector of `f32`, or a [`Dual`](super::Dual) of any of these,
+/// which carries derivatives along. Comparisons look at the value only, and nothing branches on their result, since the
+/// numbers of a vector may differ.
 pub trait Real:
     Copy
     + Debug
-    + PartialOrd
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
 {
-    /// The nearest number to a constant; its derivatives are zero.
-    fn from_f64(value: f64) -> Self;
+    /// What a comparison says: `bool`, or one of it for each number of a vector.
+    type Truth: Copy + Debug;
 
-    /// The value, without derivatives.
-    fn to_f64(self) -> f64;
+    /// The nearest number to a constant, as many of them as there are in `self`; its derivatives are zero.
+    fn constant(self, value: f64) -> Self;
 
-    /// `e^self`
+    /// `self < other`
+    fn is_below(self, other: Self) -> Self::Truth;
+
+    /// `self <= other`
+    fn is_at_most(self, other: Self) -> Self::Truth;
+
+    /// `yes` where `truth` holds, else `no`.
+    fn choose(truth: Self::Truth, yes: Self, no: Self) -> Self;
+
+    /// `e^self`. Cells ask for it up to 0 only, and a vector need not know it beyond.
     fn exp(self) -> Self;
 
     /// `ln(1 + self)`
@@ -29,6 +42,37 @@ pub trait Real:
 
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
+
+    /// `activation(self)`
+    #[inline(always)]
+    fn activate(self, activation: Activation) -> Self {
+        formula(activation, self)
+    }
+
+    /// Likewise, with the derivative with respect to `self`.
+    #[inline(always)]
+    fn activate_with_slope(self, activation: Activation) -> [Self; 2] {
+        let Dual { value, partials } = formula(activation, Dual::<Self, 1>::input(self, 0));
+        [value, partials[0]]
+    }
+
+    /// Itself within `[low, high]`, the nearer bound outside. The derivative passes at a bound, as in PyTorch, and NaN
+    /// stays NaN.
+    #[inline(always)]
+    fn clamp(self, low: f64, high: f64) -> Self {
+        let (low, high) = (self.constant(low), self.constant(high));
+        let upper = Self::choose(high.is_below(self), high, self);
+        Self::choose(self.is_below(low), low, upper)
+    }
+}
+
+/// A [`Real`] that is one number, with what is needed beside cells.
+pub trait Scalar: Real<Truth = bool> {
+    /// The nearest number to a constant.
+    fn from_f64(value: f64) -> Self;
+
+    /// The value.
+    fn to_f64(self) -> f64;
 
     /// Square root.
     fn sqrt(self) -> Self;
@@ -44,32 +88,28 @@ pub trait Real:
     fn one() -> Self {
         Self::from_f64(1.0)
     }
-
-    /// Itself within `[low, high]`, the nearer bound outside. The derivative passes at a bound, as in PyTorch, and NaN
-    /// stays NaN.
-    #[inline]
-    fn clamp(self, low: f64, high: f64) -> Self {
-        let (low, high) = (Self::from_f64(low), Self::from_f64(high));
-        if self < low {
-            low
-        } else if self > high {
-            high
-        } else {
-            self
-        }
-    }
 }
 
 macro_rules! real {
     ($float:ident) => {
         impl Real for $float {
+            type Truth = bool;
+
             #[inline]
-            fn from_f64(value: f64) -> Self {
+            fn constant(self, value: f64) -> Self {
                 value as $float
             }
             #[inline]
-            fn to_f64(self) -> f64 {
-                f64::from(self)
+            fn is_below(self, other: Self) -> bool {
+                self < other
+            }
+            #[inline]
+            fn is_at_most(self, other: Self) -> bool {
+                self <= other
+            }
+            #[inline]
+            fn choose(truth: bool, yes: Self, no: Self) -> Self {
+                if truth { yes } else { no }
             }
             #[inline]
             fn exp(self) -> Self {
@@ -83,6 +123,17 @@ macro_rules! real {
             fn tanh(self) -> Self {
                 self.tanh()
             }
+        }
+
+        impl Scalar for $float {
+            #[inline]
+            fn from_f64(value: f64) -> Self {
+                value as $float
+            }
+            #[inline]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
             #[inline]
             fn sqrt(self) -> Self {
                 self.sqrt()
@@ -95,7 +146,7 @@ real!(f32);
 real!(f64);
 
 /// `value` bounded to `[-bound, bound]`, or as it is without a bound.
-#[inline]
+#[inline(always)]
 pub fn clip<T: Real>(value: T, bound: Option<f32>) -> T {
     match bound {
         Some(bound) => value.clamp(-f64::from(bound), f64::from(bound)),
@@ -105,14 +156,10 @@ pub fn clip<T: Real>(value: T, bound: Option<f32>) -> T {
 
 /// `share * old + (1 - share) * new`: the expectation of zoneout, or with a share of 0 or 1 a draw of it. The state that
 /// does not count is not looked at, so its NaN or infinity stays out.
-#[inline]
-pub fn mix<T: Real>(share: f32, old: T, new: T) -> T {
-    if share == 0.0 {
-        new
-    } else if share == 1.0 {
-        old
-    } else {
-        let share = T::from_f64(f64::from(share));
-        share * old + (T::one() - share) * new
-    }
+#[inline(always)]
+pub fn mix<T: Real>(share: T, old: T, new: T) -> T {
+    let (zero, one) = (share.constant(0.0), share.constant(1.0));
+    let both = share * old + (one - share) * new;
+    let seen = T::choose(one.is_at_most(share), old, both);
+    T::choose(share.is_at_most(zero), new, seen)
 }

@@ -213,6 +213,7 @@ impl LayerBackward {
             products: Rows::new(products, width),
             partial: Rows::new(partials, self.partial_len(panels.lanes())),
             d_input,
+            ..BackwardRows::absent()
         };
         plain::backward(op, (self.kind, direction), panels, given, rows);
     }

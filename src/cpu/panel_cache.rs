@@ -9,15 +9,18 @@ use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::packed_gemm::MatrixSource;
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::{LayerPanels, LayerSource};
+use crate::cpu::staged::{StagedPanels, StagedSource};
 use crate::error::Result;
 use crate::ops::BufferId;
 
-/// What an operation wants to have in panels. The weights lie in a buffer of the plan's own
-/// ([`Role::Packed`](crate::ops::Role)), which nobody else can change.
+/// What an operation wants to have in panels. Where the weights lie in a buffer of the plan's own
+/// ([`Role::Packed`](crate::ops::Role)), which nobody else can change, these last until the plan does.
 #[derive(Debug, Clone)]
 pub(super) enum PanelSource {
     /// The recurrent weights of a layer.
     Layer(Box<LayerSource>),
+    /// Those of a layer with a cell of any kind.
+    Staged(Box<StagedSource>),
     /// The weights of a matrix product.
     Matrix(MatrixSource),
 }
@@ -27,6 +30,7 @@ impl PanelSource {
     pub(super) fn weights(&self) -> BufferId {
         match self {
             Self::Layer(source) => source.weights(),
+            Self::Staged(source) => source.weights(),
             Self::Matrix(source) => source.weights(),
         }
     }
@@ -35,6 +39,7 @@ impl PanelSource {
     fn merge(&mut self, other: &Self) -> bool {
         match (self, other) {
             (Self::Layer(own), Self::Layer(other)) => own.merge(other),
+            (Self::Staged(own), Self::Staged(other)) => own.merge(other),
             (Self::Matrix(own), Self::Matrix(other)) => own == other,
             _ => false,
         }
@@ -45,6 +50,7 @@ impl PanelSource {
 #[derive(Debug)]
 pub(super) enum PackedPanels {
     Layer(LayerPanels),
+    Staged(StagedPanels),
     Matrix(Panels),
 }
 
@@ -52,6 +58,7 @@ impl PackedPanels {
     fn new(pool: &Arc<MemoryPool>, arch: Arch, source: &PanelSource) -> Result<Self> {
         Ok(match source {
             PanelSource::Layer(source) => Self::Layer(LayerPanels::new(pool, arch, source)?),
+            PanelSource::Staged(source) => Self::Staged(StagedPanels::new(pool, arch, source)?),
             PanelSource::Matrix(source) => Self::Matrix(source.panels(pool, arch)?),
         })
     }
@@ -59,6 +66,7 @@ impl PackedPanels {
     fn fill(&mut self, source: &PanelSource, weights: &[f32]) {
         match (self, source) {
             (Self::Layer(panels), PanelSource::Layer(source)) => panels.fill(source, weights),
+            (Self::Staged(panels), PanelSource::Staged(source)) => panels.fill(source, weights),
             (Self::Matrix(panels), PanelSource::Matrix(source)) => source.fill(panels, weights),
             // `new` makes the panels of the source's own kind.
             _ => {}
@@ -68,6 +76,7 @@ impl PackedPanels {
     fn len(&self) -> usize {
         match self {
             Self::Layer(panels) => panels.len(),
+            Self::Staged(panels) => panels.len(),
             Self::Matrix(panels) => panels.len(),
         }
     }
@@ -84,12 +93,14 @@ struct Entry {
     source: PanelSource,
     /// From the first use on.
     panels: Option<PackedPanels>,
+    /// Whether the plan would know of a change.
+    lasting: bool,
     fresh: bool,
 }
 
 impl PanelCache {
     /// The place of an operation's panels; those of the same weights are shared.
-    pub(super) fn place(&mut self, source: PanelSource) -> usize {
+    pub(super) fn place(&mut self, source: PanelSource, lasting: bool) -> usize {
         let known = (self.entries.iter_mut()).position(|entry| entry.source.merge(&source));
         if let Some(place) = known {
             return place;
@@ -97,6 +108,7 @@ impl PanelCache {
         self.entries.push(Entry {
             source,
             panels: None,
+            lasting,
             fresh: false,
         });
         self.entries.len() - 1
@@ -128,7 +140,7 @@ impl PanelCache {
         let entry = &mut self.entries[place];
         if let (Some(panels), false) = (&mut entry.panels, entry.fresh) {
             panels.fill(&entry.source, &memory.read(entry.source.weights())?);
-            entry.fresh = true;
+            entry.fresh = entry.lasting;
         }
         Ok(entry.panels.as_ref())
     }

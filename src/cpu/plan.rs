@@ -210,11 +210,18 @@ impl CpuPlan {
                 scratch = scratch.max(operation.scratch());
                 let total: &mut usize = &mut multiplications[section as usize];
                 *total = total.saturating_add(operation.multiplications());
-                let weights = |source: &PanelSource| {
+                let lasting = |source: &PanelSource| {
                     program.buffers()[source.weights().0].role == Role::Packed
                 };
-                let place = operation.panels().filter(weights);
-                let place = place.map(|source| panels.place(source));
+                // Products can do without, recurrences cannot.
+                let worth = |source: &PanelSource| {
+                    lasting(source) || !matches!(source, PanelSource::Matrix(_))
+                };
+                let source = operation.panels().filter(worth);
+                let place = source.map(|source| {
+                    let lasting = lasting(&source);
+                    panels.place(source, lasting)
+                });
                 work.push(Work {
                     name,
                     operation,

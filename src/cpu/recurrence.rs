@@ -1,15 +1,11 @@
 //! What the two recurrent operations share: one direction of a layer, its weights, and the rows of a step.
 
-use std::ops::Range;
-
-use crate::cell::{mix, pullback};
 use crate::config::{Activations, Cell, CellSpec};
 use crate::cpu::access::{Accesses, elements};
-use crate::cpu::layer_norm_rows::SlotMask;
 use crate::cpu::memory::Extent;
 use crate::error::{Error, Result};
 use crate::ops::{Mode, RandomPurpose, RandomSite, Recurrence, Region};
-use crate::random::uniform;
+use crate::random::uniforms;
 
 /// Parts of the packed weights that the recurrence looks at, each `(offset, elements)`.
 #[derive(Debug, Clone, Copy)]
@@ -71,15 +67,9 @@ impl Parts {
     }
 }
 
-/// The packed weights of one direction; what the cell does not have is empty.
+/// The packed vectors of one direction; what the cell does not have is empty.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weights<'a> {
-    /// `[state, hidden, slots]`
-    pub(super) recurrent: &'a [f32],
-    /// `[hidden, state]`
-    pub(super) second: &'a [f32],
-    /// `[state, hidden]`
-    pub(super) second_transposed: &'a [f32],
     peephole: &'a [f32],
     /// `[hidden, slots]`
     pub(super) norm_recurrent: &'a [f32],
@@ -102,9 +92,6 @@ impl<'a> Weights<'a> {
             _ => &packed[offset..offset + len],
         };
         Self {
-            recurrent: slice(parts.recurrent),
-            second: slice(parts.second),
-            second_transposed: slice(parts.second_transposed),
             peephole: slice(parts.peephole),
             norm_recurrent: slice(parts.norm_recurrent),
             norm_cell_weight: slice(parts.norm_cell_weight),
@@ -126,16 +113,6 @@ impl<'a> Weights<'a> {
 /// Which third of the peephole weights (`i f o`) an LSTM slot (`i f g o`) has.
 pub(super) fn peephole_third(slot: usize) -> Option<usize> {
     [Some(0), Some(1), None, Some(2)][slot]
-}
-
-/// Recurrent products that are normalised together: all of the LSTM's, `r z q` of the GRU's.
-pub(super) fn recurrent_slots(cell: Cell, slots: usize) -> SlotMask {
-    let mask = match cell {
-        Cell::Elman => 0b1,
-        Cell::Lstm => 0b1111,
-        Cell::Gru => 0b1011,
-    };
-    SlotMask { slots, mask }
 }
 
 /// One direction of a layer.
@@ -194,57 +171,55 @@ impl<'a> Layer<'a> {
         self.mask.get(sequence * width..(sequence + 1) * width)
     }
 
-    /// How much of the old state a unit keeps in zoneout: the probability in evaluation, a draw of 0 or 1 in training.
-    fn kept(&self, purpose: RandomPurpose, (sequence, step): (usize, usize), unit: usize) -> f32 {
+    /// How probable it is that a unit keeps its old state in zoneout.
+    pub(super) fn zoneout_probability(&self, purpose: RandomPurpose) -> f32 {
         let zoneout = self.spec().zoneout;
-        let probability = match purpose {
+        match purpose {
             RandomPurpose::ZoneoutCell => zoneout.cell,
             _ => zoneout.hidden,
-        };
-        if self.op.mode == Mode::Evaluation || probability == 0.0 {
-            return probability;
         }
+    }
+
+    /// In training, what a sequence's units draw at a step.
+    pub(super) fn zoneout_draw(
+        &self,
+        purpose: RandomPurpose,
+        sequence: usize,
+        step: usize,
+    ) -> Option<Draw> {
         let site = RandomSite {
             layer: self.op.layer as u32,
             direction: self.direction as u32,
             purpose,
         };
-        let sequence = self.op.offsets.order()[sequence] as u32;
-        let drawn = uniform(self.seed, site, sequence, step as u32, unit as u32);
-        if drawn < probability { 1.0 } else { 0.0 }
+        (self.op.mode == Mode::Training).then(|| Draw {
+            seed: self.seed,
+            site,
+            sequence: self.op.offsets.order()[sequence] as u32,
+            step: step as u32,
+        })
     }
+}
 
-    /// Zoneout of one sequence at one step: `new` is blended with `old` in place.
-    pub(super) fn zoneout(
-        &self,
-        purpose: RandomPurpose,
-        place: (usize, usize),
-        old: &[f32],
-        new: &mut [f32],
-    ) {
-        for (unit, (new, &old)) in new.iter_mut().zip(old).enumerate() {
-            *new = mix(self.kept(purpose, place, unit), old, *new);
-        }
-    }
+/// Random numbers of a sequence's units at a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draw {
+    seed: u64,
+    site: RandomSite,
+    sequence: u32,
+    step: u32,
+}
 
-    /// Back through [`zoneout`](Self::zoneout): the gradients of the old and of the new value from that of the result.
-    pub(super) fn zoneout_gradient(
-        &self,
-        purpose: RandomPurpose,
-        place: (usize, usize),
-        unit: usize,
-        gradient: f32,
-    ) -> [f32; 2] {
-        let kept = self.kept(purpose, place, unit);
-        // Linear in both, whose values therefore do not matter.
-        pullback(|[old, new]| [mix(kept, old, new)], [0.0; 2], [gradient]).1
+impl Draw {
+    /// Those of four units, from unit `4 * block` on.
+    pub(super) fn block(&self, block: usize) -> [f32; 4] {
+        uniforms(self.seed, self.site, self.sequence, self.step, block as u32)
     }
 }
 
 /// Where the rows of a step lie within one direction's tensors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepRows {
-    pub(super) step: usize,
     /// Sequences still running.
     pub(super) count: usize,
     /// First row of the step in the batch.
@@ -262,7 +237,6 @@ impl StepRows {
         let offsets = op.offsets.offsets();
         let first = offsets[step];
         Self {
-            step,
             count: offsets[step + 1] - first,
             first,
             gates: first - op.first_row,
@@ -272,11 +246,6 @@ impl StepRows {
             },
             next: op.batch + first,
         }
-    }
-
-    /// Elements of the step's rows, from row `start` on.
-    pub(super) fn range(&self, start: usize, width: usize) -> Range<usize> {
-        start * width..(start + self.count) * width
     }
 }
 
@@ -466,4 +435,39 @@ pub(super) fn check_vectors(op: &Recurrence) -> Result<()> {
 pub(super) fn of_directions(values: &mut [f32], directions: usize) -> [&mut [f32]; 2] {
     let (first, second) = values.split_at_mut(values.len() / directions);
     [first, second]
+}
+
+/// Each tensor's part of either direction.
+pub(super) fn by_direction<const N: usize>(
+    tensors: [&mut [f32]; N],
+    directions: usize,
+) -> [[&mut [f32]; N]; 2] {
+    let mut others: [&mut [f32]; N] = std::array::from_fn(|_| &mut [][..]);
+    let mut others_left = others.iter_mut();
+    let first = tensors.map(|values| {
+        let [first, second] = of_directions(values, directions);
+        if let Some(other) = others_left.next() {
+            *other = second;
+        }
+        first
+    });
+    [first, others]
+}
+
+/// A direction's part of a tensor that has `len` elements in all; nothing of an absent one.
+pub(super) fn part_of_direction(
+    values: &[f32],
+    len: usize,
+    direction: usize,
+    directions: usize,
+) -> &[f32] {
+    match values.is_empty() {
+        true => values,
+        false => &values[..len][direction * (len / directions)..][..len / directions],
+    }
+}
+
+/// A recurrence always asks for panels: a plan that gives it others, or none, is a mistake in the device.
+pub(super) fn no_panels() -> Error {
+    Error::State("a recurrence needs its weights in panels")
 }

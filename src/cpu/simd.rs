@@ -26,7 +26,7 @@ pub(super) fn lanes(arch: Arch) -> usize {
 ///
 /// `x = n ln 2 + r` with `ln 2` in two parts (Cody and Waite), then Cephes' polynomial in `r`.
 #[inline(always)]
-fn exponential<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
+pub(super) fn exponential<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     let constant = |value: f32| simd.splat_f32s(value);
     let lowest = constant(-87.0);
     // A NaN is not less than anything and goes on.

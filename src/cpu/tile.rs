@@ -8,7 +8,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::cpu::parallel::join;
+use crate::cpu::access::elements;
+use crate::cpu::parallel::{join, threads};
 use crate::cpu::recurrence::StepRows;
 use crate::ops::Recurrence;
 
@@ -73,32 +74,80 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// What the forward of one direction works on.
+/// What the forward of one direction works on; what a cell does not have is absent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ForwardRows<'a> {
     /// `[gate rows, hidden, slots]`
     pub(super) gates: Rows<'a>,
+    /// Recurrent products apart, shaped like `gates`.
+    pub(super) sums: Rows<'a>,
     /// `[batch + tokens, state]`
     pub(super) h: Rows<'a>,
-    /// `[batch + tokens, hidden]`, or absent.
+    /// What enters the recurrent product if it is not `h`, shaped like it.
+    pub(super) input: Rows<'a>,
+    /// `[batch + tokens, hidden]`
     pub(super) c: Rows<'a>,
+    /// `[tokens, hidden]`: what enters the second product.
+    pub(super) second: Rows<'a>,
+    /// `[batch, ...]`: scratch space.
+    pub(super) scratch: Rows<'a>,
 }
 
-/// What the backward of one direction changes.
+impl<'a> ForwardRows<'a> {
+    /// Of a cell that has none of the others.
+    pub(super) fn plain(gates: Rows<'a>, h: Rows<'a>, c: Rows<'a>) -> Self {
+        let absent = Rows::absent();
+        Self {
+            gates,
+            sums: absent,
+            h,
+            input: absent,
+            c,
+            second: absent,
+            scratch: absent,
+        }
+    }
+}
+
+/// What the backward of one direction changes; what a cell does not have is absent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BackwardRows<'a> {
     /// `[gate rows, hidden, slots]`
     pub(super) gates: Rows<'a>,
+    /// Recurrent products apart, shaped like `gates`.
+    pub(super) sums: Rows<'a>,
+    /// `[tokens, state]`: gradient of the output, where that is changed.
+    pub(super) output: Rows<'a>,
     /// `[batch, state]`: gradient of the running states.
     pub(super) d_h: Rows<'a>,
-    /// `[batch, hidden]`, or absent.
+    /// `[batch, hidden]`
     pub(super) d_c: Rows<'a>,
+    /// `[batch, vectors]`: sums of the vectors' gradients.
+    pub(super) vectors: Rows<'a>,
     /// `[batch, ...]`: scratch space.
     pub(super) products: Rows<'a>,
-    /// A row for each tile: its part of the weights' gradients, or absent.
+    /// A row for each tile: its part of the weights' gradients.
     pub(super) partial: Rows<'a>,
-    /// Gradients of what entered the layer, or absent.
+    /// Gradients of what entered the layer.
     pub(super) d_input: InputRows<'a>,
+}
+
+impl BackwardRows<'_> {
+    /// None of them.
+    pub(super) fn absent() -> Self {
+        let absent = Rows::absent();
+        Self {
+            gates: absent,
+            sums: absent,
+            output: absent,
+            d_h: absent,
+            d_c: absent,
+            vectors: absent,
+            products: absent,
+            partial: absent,
+            d_input: InputRows::absent(),
+        }
+    }
 }
 
 /// Rows of the batch that lie anywhere in a tensor.
@@ -178,27 +227,40 @@ pub(super) struct Tile<'a, T> {
 #[derive(Debug)]
 pub(super) struct ForwardStep<'a> {
     pub(super) count: usize,
-    /// Row of the batch of the first sequence.
+    /// The first sequence.
+    pub(super) sequence: usize,
+    /// Its row of the batch.
     pub(super) row: usize,
     pub(super) gates: &'a mut [f32],
+    pub(super) sums: &'a mut [f32],
     pub(super) h_previous: &'a [f32],
     pub(super) h: &'a mut [f32],
+    /// What enters the recurrent products before the step, if it is not `h_previous`.
+    pub(super) input_previous: &'a [f32],
+    pub(super) input: &'a mut [f32],
     pub(super) c_previous: &'a [f32],
     pub(super) c: &'a mut [f32],
+    pub(super) second: &'a mut [f32],
+    pub(super) scratch: &'a mut [f32],
 }
 
 /// Likewise for the backward; state rows are given by their numbers, for they are only read.
 #[derive(Debug)]
 pub(super) struct BackwardStep<'a> {
     pub(super) count: usize,
-    /// Row of the batch of the first sequence.
+    /// The first sequence.
+    pub(super) sequence: usize,
+    /// Its row of the batch.
     pub(super) row: usize,
     /// State rows of the first sequence before and after the step.
     pub(super) previous: usize,
     pub(super) next: usize,
     pub(super) gates: &'a mut [f32],
+    pub(super) sums: &'a mut [f32],
+    pub(super) output: &'a mut [f32],
     pub(super) d_h: &'a mut [f32],
     pub(super) d_c: &'a mut [f32],
+    pub(super) vectors: &'a mut [f32],
     pub(super) products: &'a mut [f32],
     pub(super) partial: &'a mut [f32],
     pub(super) d_input: StepInputs<'a>,
@@ -274,28 +336,27 @@ impl Tile<'_, ForwardRows<'_>> {
     )]
     pub(super) fn step(&mut self, step: usize) -> Option<ForwardStep<'_>> {
         let rows = self.rows(step)?;
-        let ForwardRows { gates, h, c } = self.tensors;
+        let (all, sequence) = (self.tensors, self.sequences.start);
         let at = |first: usize| first..first + rows.count;
         // SAFETY: the rows belong to this tile's sequences, which no other tile has (`split` makes the tiles); the rows before
         // and after a step are different ones; and as long as the result lives this tile is borrowed.
-        let [gates, h_previous, h, c_previous, c] = unsafe {
-            [
-                gates.lend(at(rows.gates)),
-                h.lend(at(rows.previous)),
-                h.lend(at(rows.next)),
-                c.lend(at(rows.previous)),
-                c.lend(at(rows.next)),
-            ]
-        };
-        Some(ForwardStep {
-            count: rows.count,
-            row: rows.first,
-            gates,
-            h_previous,
-            h,
-            c_previous,
-            c,
-        })
+        unsafe {
+            Some(ForwardStep {
+                count: rows.count,
+                sequence,
+                row: rows.first,
+                gates: all.gates.lend(at(rows.gates)),
+                sums: all.sums.lend(at(rows.gates)),
+                h_previous: all.h.lend(at(rows.previous)),
+                h: all.h.lend(at(rows.next)),
+                input_previous: all.input.lend(at(rows.previous)),
+                input: all.input.lend(at(rows.next)),
+                c_previous: all.c.lend(at(rows.previous)),
+                c: all.c.lend(at(rows.next)),
+                second: all.second.lend(at(rows.first)),
+                scratch: all.scratch.lend(at(sequence)),
+            })
+        }
     }
 }
 
@@ -307,41 +368,51 @@ impl Tile<'_, BackwardRows<'_>> {
     )]
     pub(super) fn step(&mut self, step: usize) -> Option<BackwardStep<'_>> {
         let rows = self.rows(step)?;
-        let BackwardRows {
-            gates,
-            d_h,
-            d_c,
-            products,
-            partial,
-            d_input,
-        } = self.tensors;
-        let first = self.sequences.start;
+        let (all, sequence) = (self.tensors, self.sequences.start);
         let at = |first: usize| first..first + rows.count;
         // SAFETY: the rows belong to this tile's sequences, which no other tile has (`split` makes the tiles), and as long as
         // the result lives this tile is borrowed.
-        let [gates, d_h, d_c, products, partial] = unsafe {
-            [
-                gates.lend(at(rows.gates)),
-                d_h.lend(at(first)),
-                d_c.lend(at(first)),
-                products.lend(at(first)),
-                partial.lend(self.number..self.number + 1),
-            ]
-        };
-        Some(BackwardStep {
-            count: rows.count,
-            row: rows.first,
-            previous: rows.previous,
-            next: rows.next,
-            gates,
-            d_h,
-            d_c,
-            products,
-            partial,
-            d_input: StepInputs {
-                all: d_input,
-                rows: rows.first..rows.first + rows.count,
-            },
-        })
+        unsafe {
+            Some(BackwardStep {
+                count: rows.count,
+                sequence,
+                row: rows.first,
+                previous: rows.previous,
+                next: rows.next,
+                gates: all.gates.lend(at(rows.gates)),
+                sums: all.sums.lend(at(rows.gates)),
+                output: all.output.lend(at(rows.first)),
+                d_h: all.d_h.lend(at(sequence)),
+                d_c: all.d_c.lend(at(sequence)),
+                vectors: all.vectors.lend(at(sequence)),
+                products: all.products.lend(at(sequence)),
+                partial: all.partial.lend(self.number..self.number + 1),
+                d_input: StepInputs {
+                    all: all.d_input,
+                    rows: rows.first..rows.first + rows.count,
+                },
+            })
+        }
     }
+}
+
+/// The largest tile.
+pub(super) const MOST_ROWS: usize = 48;
+
+/// Sequences of a tile: enough tiles to keep the threads busy until the end, but each large enough to use a weight several
+/// times while it is in a near cache; with weights that only a far cache holds, as large as the threads allow.
+pub(super) fn tile_size(op: &Recurrence, inputs: usize) -> usize {
+    const SMALL_WORK: usize = 1 << 17;
+    const NEAR_CACHE: usize = 1 << 18;
+    let weights = elements(&[inputs.saturating_add(op.hidden), op.hidden, op.layout.slots]);
+    let offsets = op.offsets.offsets();
+    let rows = offsets[op.steps.end] - offsets[op.steps.start];
+    if weights.saturating_mul(rows) <= SMALL_WORK {
+        return op.batch.min(MOST_ROWS);
+    }
+    let tiles_a_thread = if weights > NEAR_CACHE { 1 } else { 2 };
+    let tiles = threads() * tiles_a_thread;
+    (op.batch * op.directions)
+        .div_ceil(tiles)
+        .clamp(6, MOST_ROWS)
 }

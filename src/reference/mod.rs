@@ -34,7 +34,7 @@ mod norm;
 mod step;
 
 use crate::batch::Packing;
-use crate::cell::Real;
+use crate::cell::Scalar;
 use crate::config::{Direction, RnnConfig};
 use crate::error::{Error, Result};
 use crate::ops::{Mode, RandomPurpose, RandomSite};
@@ -45,7 +45,7 @@ use linear::add;
 use step::{Layer, Position, Step, Values};
 
 /// A number that the reference computes in: `f32` or `f64`.
-pub trait Float: Real + Default + PartialEq {
+pub trait Float: Scalar + Default + PartialEq {
     /// The number as it comes back where a device may store it in less [`Precision`](crate::Precision): the number itself.
     /// A number type that studies roundings tells otherwise.
     fn stored(self) -> Self {

@@ -12,7 +12,7 @@ use super::gru::GruStep;
 use super::linear::{add, add_outer, multiply, multiply_transposed};
 use super::lstm::LstmStep;
 use super::norm::Normalised;
-use crate::cell::{mix, pullback};
+use crate::cell::{Dual, mix, pullback};
 use crate::config::{Activations, Cell, CellSpec, GruReset, RnnConfig};
 use crate::ops::{Mode, RandomPurpose, RandomSite};
 use crate::params::{ParameterKind, ParameterLayout};
@@ -307,7 +307,10 @@ impl<'a, T: Float> Layer<'a, T> {
     fn zoneout(&self, old: &Values<T>, new: &Values<T>, position: Position) -> Values<T> {
         let blend = |purpose, old: &[T], new: &[T]| {
             let units = old.iter().zip(new).enumerate();
-            let blend = |(unit, (&old, &new))| mix(self.kept(purpose, position, unit), old, new);
+            let blend = |(unit, (&old, &new))| {
+                let kept = T::from_f64(self.kept(purpose, position, unit).into());
+                mix(kept, old, new)
+            };
             units.map(blend).collect()
         };
         Values {
@@ -320,7 +323,7 @@ impl<'a, T: Float> Layer<'a, T> {
     fn zoneout_backward(&self, d: &Values<T>, position: Position) -> (Values<T>, Values<T>) {
         let split = |purpose, d: &[T]| -> (Vec<T>, Vec<T>) {
             let units = d.iter().enumerate().map(|(unit, &d)| {
-                let kept = self.kept(purpose, position, unit);
+                let kept = Dual::fixed(T::from_f64(self.kept(purpose, position, unit).into()));
                 let states = [T::zero(); 2];
                 let (_, [old, new]) = pullback(|[old, new]| [mix(kept, old, new)], states, [d]);
                 (old, new)

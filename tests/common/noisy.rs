@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use wgpu_rnn::Precision;
-use wgpu_rnn::cell::Real;
+use wgpu_rnn::cell::{Real, Scalar};
 use wgpu_rnn::reference::Float;
 
 /// An `f64` of which each operation's result is multiplied by `1 + d`, with `d` uniform in `[-e, e]` and `e` half an
@@ -106,11 +106,19 @@ impl Neg for Noisy {
 }
 
 impl Real for Noisy {
-    fn from_f64(value: f64) -> Self {
+    type Truth = bool;
+
+    fn constant(self, value: f64) -> Self {
         Self(value)
     }
-    fn to_f64(self) -> f64 {
-        self.0
+    fn is_below(self, other: Self) -> bool {
+        self < other
+    }
+    fn is_at_most(self, other: Self) -> bool {
+        self <= other
+    }
+    fn choose(truth: bool, yes: Self, no: Self) -> Self {
+        if truth { yes } else { no }
     }
     fn exp(self) -> Self {
         Self::either(self.0.exp(), 2.0, || 2.0 * (3.0 + 2.0 * self.0.abs()))
@@ -126,6 +134,15 @@ impl Real for Noisy {
             2.0 + 2.0 * e / (1.0 + e) * (2.0 * (3.0 + 4.0 * x) + 5.0)
         };
         Self::either(self.0.tanh(), 2.0, wgsl)
+    }
+}
+
+impl Scalar for Noisy {
+    fn from_f64(value: f64) -> Self {
+        Self(value)
+    }
+    fn to_f64(self) -> f64 {
+        self.0
     }
     fn sqrt(self) -> Self {
         // `1 / inverseSqrt(x)`: 2 units in the last place, and the division's.

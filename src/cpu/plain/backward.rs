@@ -2,18 +2,17 @@
 //! products; and where a tile is taken through the layer's other products as well, what they are while the gates' gradients
 //! are in the nearest cache.
 
-use std::ops::Range;
-
 use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
 use super::forward::{Entering, load_gates, store_gates};
 use super::weight_gradients::{Outer, add_rows, partial_parts};
 use super::weights::product_width;
-use super::{Kind, LayerPanels, tile_size, with_cell};
-use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
-use crate::cpu::simd::{load, load_all, store, store_all};
-use crate::cpu::tile::{BackwardRows, BackwardStep, Contiguous, StepTarget, Tile};
+use super::{Kind, LayerPanels, with_cell};
+use crate::cpu::panels::Panels;
+use crate::cpu::row_product::RowProduct;
+use crate::cpu::simd::{load, store};
+use crate::cpu::tile::{BackwardRows, BackwardStep, Contiguous, Tile, tile_size};
 use crate::ops::Recurrence;
 
 /// The most sequences of a tile that is taken through all products.
@@ -115,11 +114,11 @@ impl<C: PlainCell<V>, const V: usize> WithSimd for Sweep<'_, C, V> {
                     units.compute(&mut step, row, first);
                 }
             }
-            let back = |offset: usize, columns: usize, replace: bool| Back {
+            let back = |offset: usize, columns: usize, replace: bool| RowProduct {
                 simd,
-                products: &*step.products,
-                terms: offset..offset + V * whole,
+                rows: &*step.products,
                 width,
+                terms: offset..offset + V * whole,
                 columns,
                 count: step.count,
                 replace,
@@ -213,73 +212,6 @@ impl<S: Simd, C: PlainCell<V>, const V: usize> Units<'_, S, C, V> {
             let place = place * whole + first;
             let place = &mut products[place..place + S::F32_LANES];
             store(simd, place, back.slots[*slot]);
-        }
-    }
-}
-
-/// A product with weights: from the gradients of sums to those of what was multiplied.
-struct Back<'a, S> {
-    simd: S,
-    /// `[count, width]`
-    products: &'a [f32],
-    /// Those of the sums, in a row.
-    terms: Range<usize>,
-    width: usize,
-    /// Columns of the result.
-    columns: usize,
-    count: usize,
-    /// Whether the result replaces what is there.
-    replace: bool,
-}
-
-impl<S: Simd> Back<'_, S> {
-    #[inline(always)]
-    fn compute(&self, panels: &Panels, target: &mut impl StepTarget) {
-        match panels.vectors() {
-            1 => self.sweep::<1>(panels, target),
-            2 => self.sweep::<2>(panels, target),
-            _ => self.sweep::<4>(panels, target),
-        }
-    }
-
-    #[inline(always)]
-    fn sweep<const N: usize>(&self, panels: &Panels, target: &mut impl StepTarget) {
-        // A block of a panel's terms stays in the nearest cache while all rows pass.
-        for block in (0..self.terms.len()).step_by(TERMS) {
-            let terms = block..self.terms.len().min(block + TERMS);
-            for number in 0..self.columns.div_ceil(N * S::F32_LANES) {
-                let first = number * N * S::F32_LANES;
-                let columns = first..self.columns.min(first + N * S::F32_LANES);
-                let panel = &panels.panel::<S>(number)[terms.start * N..terms.end * N];
-                for_row_groups!(S, self.count, row, R => {
-                    self.rows::<R, N>((panel, terms.clone()), columns.clone(), row, target);
-                });
-            }
-        }
-    }
-
-    /// Adds some terms for `R` sequences from `row` on.
-    #[inline(always)]
-    fn rows<const R: usize, const N: usize>(
-        &self,
-        (panel, terms): (&[S::f32s], Range<usize>),
-        columns: Range<usize>,
-        row: usize,
-        target: &mut impl StepTarget,
-    ) {
-        let simd = self.simd;
-        let mut sums = [[simd.splat_f32s(0.0); N]; R];
-        let mut inputs: [&[f32]; R] = [&[]; R];
-        for r in 0..R {
-            let start = (row + r) * self.width + self.terms.start;
-            inputs[r] = &self.products[start..][terms.clone()];
-            if terms.start > 0 || !self.replace {
-                sums[r] = load_all(simd, &target.row(row + r)[columns.clone()]);
-            }
-        }
-        let sums = product(simd, panel, inputs, sums);
-        for (r, sums) in sums.into_iter().enumerate() {
-            store_all(simd, &mut target.row(row + r)[columns.clone()], sums);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
-use super::{Kind, LayerPanels, MOST_ROWS, tile_size, with_cell};
+use super::{Kind, LayerPanels, with_cell};
 use crate::cpu::panels::{Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
-use crate::cpu::tile::{ForwardRows, ForwardStep, Tile};
+use crate::cpu::tile::{ForwardRows, ForwardStep, MOST_ROWS, Tile, tile_size};
 use crate::ops::Recurrence;
 
 /// The rows that enter one direction of a layer.

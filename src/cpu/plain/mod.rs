@@ -25,8 +25,6 @@ pub(super) use weight_gradients::{WeightGradients, collect, partial_len};
 pub(super) use weights::{LayerPanels, LayerSource};
 
 use crate::config::{Activation, Activations, Cell, CellSpec, Clip, GruReset, GruUpdate};
-use crate::cpu::access::elements;
-use crate::cpu::parallel::threads;
 use crate::ops::Recurrence;
 use cells::{Elman, Gru};
 
@@ -99,25 +97,4 @@ fn gru(op: &Recurrence) -> Gru {
     Gru {
         take_new: op.spec.update == GruUpdate::TakeNew,
     }
-}
-
-/// The largest tile.
-const MOST_ROWS: usize = 48;
-
-/// Sequences of a tile: enough tiles to keep the threads busy until the end, but each large enough to use a weight several
-/// times while it is in a near cache; with weights that only a far cache holds, as large as the threads allow.
-fn tile_size(op: &Recurrence, inputs: usize) -> usize {
-    const SMALL_WORK: usize = 1 << 17;
-    const NEAR_CACHE: usize = 1 << 18;
-    let weights = elements(&[inputs.saturating_add(op.hidden), op.hidden, op.layout.slots]);
-    let offsets = op.offsets.offsets();
-    let rows = offsets[op.steps.end] - offsets[op.steps.start];
-    if weights.saturating_mul(rows) <= SMALL_WORK {
-        return op.batch.min(MOST_ROWS);
-    }
-    let tiles_a_thread = if weights > NEAR_CACHE { 1 } else { 2 };
-    let tiles = threads() * tiles_a_thread;
-    (op.batch * op.directions)
-        .div_ceil(tiles)
-        .clamp(6, MOST_ROWS)
 }

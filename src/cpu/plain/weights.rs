@@ -9,14 +9,10 @@ use super::cells::PlainCell;
 use super::{Kind, with_cell};
 use crate::cpu::memory_pool::MemoryPool;
 use crate::cpu::panels::{LaneRun, Panels};
+use crate::cpu::row_product::vectors;
 use crate::cpu::simd::{SLOTS, lanes};
 use crate::error::Result;
 use crate::ops::{BufferId, Recurrence};
-
-/// Vectors of a panel of the backward's products: 1, 2 or 4, as few columns need no more.
-fn backward_vectors(columns: usize, lanes: usize) -> usize {
-    columns.div_ceil(lanes).next_power_of_two().min(4)
-}
 
 /// Where a layer's panels come from.
 #[derive(Debug, Clone)]
@@ -127,7 +123,7 @@ impl LayerPanels {
         };
         let inputs = source.inputs.unwrap_or(0);
         let back = |columns: usize| {
-            let vectors = backward_vectors(columns, lanes);
+            let vectors = vectors(columns, lanes);
             let terms = V * hidden.next_multiple_of(lanes);
             [columns.div_ceil(lanes * vectors), terms, vectors]
         };
