@@ -1,9 +1,14 @@
 //! [`LayerNormRows`] on the CPU.
 
+use pulp::{Simd, WithSimd};
+
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::memory::Extent;
 use crate::cpu::parallel::{Lane, for_lanes};
 use crate::cpu::plan::{Context, Run};
+use crate::cpu::row_norm::{Group, Moments};
+use crate::cpu::simd::SLOTS;
+use crate::cpu::vector::{Units, Vector};
 use crate::error::{Error, Result};
 use crate::ops::LayerNormRows;
 
@@ -34,6 +39,12 @@ impl SlotMask {
     /// How many slots belong.
     pub(super) fn count(self) -> usize {
         self.mask.count_ones() as usize
+    }
+
+    /// The slots that belong, where a unit has one or four: what is done vector by vector.
+    pub(super) fn group(self) -> Option<[bool; SLOTS]> {
+        let belongs = |slot: u32| self.mask >> slot & 1 == 1;
+        matches!(self.slots, 1 | SLOTS).then(|| [0, 1, 2, 3].map(belongs))
     }
 
     /// Mean and `1 / sqrt(variance + epsilon)` over the elements of `row` that belong.
@@ -84,16 +95,104 @@ impl Run for LayerNormRows {
         ];
         context.memory.write_parts(parts, |[values, deviation]| {
             let lanes = [Lane::new(values, units), Lane::new(deviation, 1)];
-            for_lanes(lanes, self.rows, 8 * units, &|_, [row, deviation]| {
-                deviation[0] = mask.normalise(row, f64::from(self.epsilon));
-                for (index, value) in row.iter_mut().enumerate() {
-                    let bias = bias.map_or(0.0, |bias| bias[index]);
-                    *value = match mask.has(index) {
-                        true => *value * scale.map_or(1.0, |scale| scale[index]) + bias,
-                        false => bias,
-                    };
-                }
+            for_lanes(lanes, self.rows, 2 * units, &|_, [values, deviation]| {
+                let row = Row {
+                    values,
+                    scale,
+                    bias,
+                    mask,
+                    epsilon: f64::from(self.epsilon),
+                };
+                deviation[0] = match mask.group() {
+                    Some(group) => context.arch.dispatch(Grouped { row, group }),
+                    None => row.one_by_one(),
+                };
             });
         })
+    }
+}
+
+/// A row, and what it is multiplied with and moved by once it is normalised.
+struct Row<'a> {
+    values: &'a mut [f32],
+    scale: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
+    mask: SlotMask,
+    epsilon: f64,
+}
+
+impl Row<'_> {
+    /// For any number of slots.
+    fn one_by_one(self) -> f32 {
+        let deviation = self.mask.normalise(self.values, self.epsilon);
+        for (index, value) in self.values.iter_mut().enumerate() {
+            let bias = self.bias.map_or(0.0, |bias| bias[index]);
+            *value = match self.mask.has(index) {
+                true => *value * self.scale.map_or(1.0, |scale| scale[index]) + bias,
+                false => bias,
+            };
+        }
+        deviation
+    }
+}
+
+/// A row of units of one or four slots, vector by vector; the result is its deviation.
+struct Grouped<'a> {
+    row: Row<'a>,
+    group: [bool; SLOTS],
+}
+
+impl WithSimd for Grouped<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let Row {
+            values,
+            scale,
+            bias,
+            mask,
+            epsilon,
+        } = self.row;
+        if mask.slots == 1 {
+            let norm = Moments::of_row(simd, values, epsilon);
+            for units in Units::of_row(simd, values.len()) {
+                let mut value = norm.normalised(0, units.load(values));
+                if let Some(scale) = scale {
+                    value = value * units.load(scale);
+                }
+                if let Some(bias) = bias {
+                    value = value + units.load(bias);
+                }
+                units.store(values, value);
+            }
+            return norm.deviation();
+        }
+        let hidden = values.len() / SLOTS;
+        let norm = Moments::of_slots(simd, values, (hidden, Group::Together(self.group), epsilon));
+        for units in Units::of_row(simd, hidden) {
+            let mut slots = units.load_slots(values);
+            let zero = Vector::splat(simd, 0.0);
+            for slot in 0..SLOTS {
+                slots[slot] = match self.group[slot] {
+                    true => norm.normalised(slot, slots[slot]),
+                    false => zero,
+                };
+            }
+            if let Some(scale) = scale {
+                let scale = units.load_slots(scale);
+                for slot in 0..SLOTS {
+                    slots[slot] = slots[slot] * scale[slot];
+                }
+            }
+            if let Some(bias) = bias {
+                let bias = units.load_slots(bias);
+                for slot in 0..SLOTS {
+                    slots[slot] = slots[slot] + bias[slot];
+                }
+            }
+            units.store_slots(values, slots);
+        }
+        norm.deviation()
     }
 }

@@ -61,6 +61,7 @@ mod pool_rows_backward;
 mod recurrence;
 mod recurrent_backward;
 mod recurrent_forward;
+mod row_norm;
 mod row_product;
 mod simd;
 mod softmax_cross_entropy;
@@ -68,6 +69,7 @@ mod staged;
 mod stale;
 mod strided_copies;
 mod tile;
+mod vector;
 
 use std::ops::Range;
 use std::sync::{Arc, RwLock};

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::Instant;
 
+use pulp::Arch;
+
 use crate::cpu::access::{Accesses, Touched};
 use crate::cpu::aligned::AlignedFloats;
 use crate::cpu::layer_backward::LayerBackward;
@@ -55,6 +57,8 @@ pub(super) struct Context<'a> {
     pub(super) scratch: &'a mut [f32],
     /// What the operation asked for.
     pub(super) panels: Option<&'a PackedPanels>,
+    /// The device's instruction set.
+    pub(super) arch: Arch,
 }
 
 impl<'a> Context<'a> {
@@ -155,6 +159,7 @@ fn section_work(
 #[derive(Debug)]
 pub struct CpuPlan {
     threads: Threads,
+    arch: Arch,
     program: Program,
     memory: Memory,
     stale: Stale,
@@ -239,6 +244,7 @@ impl CpuPlan {
         let words = program.words();
         Ok(Self {
             threads: device.threads.clone(),
+            arch: device.arch,
             stale: Stale::new(memory.stale().iter().copied()),
             memory,
             scratch: AlignedFloats::from_pool(&device.pool, "scratch", scratch)?,
@@ -270,6 +276,7 @@ impl CpuPlan {
                 seed: self.seed,
                 scratch: &mut self.scratch,
                 panels,
+                arch: self.arch,
             })?;
             if !settled {
                 self.stale.after(&work.touched);

@@ -1,18 +1,20 @@
 //! The backward of a tile, last step first.
 
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
-use super::norm::{Moments, Sums, means};
 use super::products::{DirectionPanels, StagedPanels, recurrent_slots};
-use super::vector::{Units, Vector};
 use super::{CANDIDATE, recurrent_group, row, row_mut};
 use crate::cell::{Dual, clip, elman_unit, gru_after, gru_before, gru_reset, inputs, mix, pull};
 use crate::config::{Cell, GruReset};
 use crate::cpu::access::elements;
 use crate::cpu::recurrence::Layer;
+use crate::cpu::row_norm::{Moments, Sums, means};
 use crate::cpu::row_product::WholeRows;
 use crate::cpu::simd::SLOTS;
 use crate::cpu::tile::{BackwardRows, BackwardStep, Tile, tile_size};
+use crate::cpu::vector::{Units, Vector};
 use crate::ops::{RandomPurpose, Recurrence};
 
 /// What the backward of one direction reads, as the forward left it; what a cell does not have is empty.
@@ -62,51 +64,175 @@ pub(in crate::cpu) fn backward(
     rows: BackwardRows<'_>,
 ) {
     let panels = &panels.directions[layer.direction];
-    Tile::for_all(layer.op, rows, tile_size(layer.op, 0), &|tile| {
-        (panels.recurrent).dispatch(Sweep {
-            layer,
-            panels,
-            given,
-            tile,
-        });
+    let lanes = panels.recurrent.lanes();
+    Tile::for_all(layer.op, rows, tile_size(layer.op, 0), &|mut tile| {
+        for at in tile.steps().rev() {
+            let Some(mut rows) = tile.step(at) else {
+                continue;
+            };
+            let scratch = std::mem::take(&mut rows.products);
+            let mut step = Step {
+                layer,
+                panels,
+                given,
+                at,
+                lanes,
+                scratch: Scratch::new(scratch, layer.op, (rows.count, lanes)),
+                rows,
+            };
+            step.backward();
+        }
     });
 }
 
-/// A tile on its way back through the steps.
-struct Sweep<'a> {
+/// A step of a tile.
+struct Step<'a> {
     layer: &'a Layer<'a>,
     panels: &'a DirectionPanels,
     given: Given<'a>,
-    tile: Tile<'a, BackwardRows<'a>>,
+    at: usize,
+    lanes: usize,
+    scratch: Scratch<'a>,
+    rows: BackwardStep<'a>,
 }
 
-impl WithSimd for Sweep<'_> {
+impl Step<'_> {
+    /// Stage by stage.
+    fn backward(&mut self) {
+        let spec = self.layer.spec();
+        if spec.projection.is_some() && spec.clip.projection.is_some() {
+            self.projected_again();
+        }
+        self.units::<Enter>();
+        if spec.projection.is_some() {
+            self.projection();
+        }
+        if spec.cell == Cell::Lstm {
+            self.units::<EnterCell>();
+        }
+        match (spec.cell, spec.reset) {
+            (Cell::Elman, _) => self.units::<Elman>(),
+            (Cell::Lstm, _) if spec.is_whole_norm() => self.units::<LstmWholeNorm>(),
+            (Cell::Lstm, _) if spec.is_per_gate_norm() => self.units::<LstmGateNorm>(),
+            (Cell::Lstm, _) if spec.peephole.is_some() => self.units::<LstmPeephole>(),
+            (Cell::Lstm, _) => self.units::<Lstm>(),
+            (Cell::Gru, GruReset::After) => self.units::<GruAfter>(),
+            (Cell::Gru, GruReset::Before) => {
+                self.units::<GruBefore>();
+                self.candidate_product();
+                self.units::<ResetGate>();
+            }
+        }
+        self.recurrent_product();
+    }
+
+    /// A stage's arithmetic.
+    fn units<P: Part>(&mut self) {
+        let part = PhantomData::<P>;
+        self.panels.recurrent.dispatch(Work { step: self, part });
+    }
+
+    /// The projection's products, which its clip looks at.
+    fn projected_again(&mut self) {
+        let (op, count) = (self.layer.op, self.rows.count);
+        let second = &self.given.second[self.rows.row * op.hidden..][..count * op.hidden];
+        let products = &mut self.scratch.product[..count * op.state];
+        let product = whole_rows(second, count, op.hidden, op.state);
+        product.compute(self.panels.second.as_ref(), products);
+    }
+
+    /// Back through the projection.
+    fn projection(&mut self) {
+        let op = self.layer.op;
+        let product = whole_rows(self.rows.output, self.rows.count, op.state, op.hidden);
+        product.compute(self.panels.second_back.as_ref(), self.scratch.d_m);
+    }
+
+    /// Back through the product of a GRU's candidate.
+    fn candidate_product(&mut self) {
+        let (hidden, count) = (self.layer.op.hidden, self.rows.count);
+        let product = whole_rows(&self.scratch.cell[..count * hidden], count, hidden, hidden);
+        let d_v = &mut self.scratch.product[..count * hidden];
+        product.compute(self.panels.second_back.as_ref(), d_v);
+    }
+
+    /// Adds what comes back through the recurrent product to the gradient of the state before the step.
+    fn recurrent_product(&mut self) {
+        let (op, count) = (self.layer.op, self.rows.count);
+        let width = plane_width(op, self.lanes);
+        let product = whole_rows(self.scratch.planes, count, width, op.state);
+        let panels = self.panels.recurrent_back.as_ref();
+        if self.layer.mask.is_empty() {
+            let added = WholeRows {
+                replace: false,
+                ..product
+            };
+            return added.compute(panels, self.rows.d_h);
+        }
+        let products = &mut self.scratch.product[..count * op.state];
+        product.compute(panels, products);
+        self.units::<Unmask>();
+    }
+}
+
+/// Arithmetic of units, code of its own for each instruction set: one function of all of it would take minutes to compile.
+trait Part {
+    fn run<S: Simd>(
+        backward: Backward<'_, S>,
+        step: &mut BackwardStep<'_>,
+        scratch: &mut Scratch<'_>,
+    );
+}
+
+struct Work<'w, 'a, P> {
+    step: &'w mut Step<'a>,
+    part: PhantomData<P>,
+}
+
+impl<P: Part> WithSimd for Work<'_, '_, P> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let step = self.step;
         let backward = Backward {
             simd,
-            layer: self.layer,
-            panels: self.panels,
-            given: self.given,
+            layer: step.layer,
+            given: step.given,
+            at: step.at,
         };
-        for at in self.tile.steps().rev() {
-            let Some(mut step) = self.tile.step(at) else {
-                continue;
-            };
-            let scratch = std::mem::take(&mut step.products);
-            let mut scratch = Scratch::new(scratch, self.layer.op, (step.count, S::F32_LANES));
-            backward.enter(&mut step, &mut scratch, at);
-            match self.layer.spec().cell {
-                Cell::Elman => backward.elman(&mut step, &mut scratch),
-                Cell::Lstm => backward.lstm(&mut step, &mut scratch, at),
-                Cell::Gru => backward.gru(&mut step, &mut scratch),
-            }
-            backward.recurrent_product(&mut step, &mut scratch);
-        }
+        P::run(backward, &mut step.rows, &mut step.scratch);
     }
 }
+
+macro_rules! parts {
+    ($($part:ident => $method:ident),*) => {$(
+        struct $part;
+        impl Part for $part {
+            #[inline(always)]
+            fn run<S: Simd>(
+                backward: Backward<'_, S>,
+                step: &mut BackwardStep<'_>,
+                scratch: &mut Scratch<'_>,
+            ) {
+                backward.$method(step, scratch);
+            }
+        }
+    )*};
+}
+parts!(
+    Enter => enter,
+    EnterCell => enter_cell,
+    Elman => elman,
+    Lstm => lstm,
+    LstmPeephole => lstm_peephole,
+    LstmWholeNorm => lstm_whole_norm,
+    LstmGateNorm => lstm_gate_norm,
+    GruAfter => gru_after,
+    GruBefore => gru_before,
+    ResetGate => gru_reset,
+    Unmask => unmask
+);
 
 /// What a step works in, a row for each running sequence.
 pub(super) struct Scratch<'a> {
@@ -135,32 +261,26 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// What a step works with.
+/// A step on vectors.
 pub(super) struct Backward<'a, S> {
     pub(super) simd: S,
     pub(super) layer: &'a Layer<'a>,
-    panels: &'a DirectionPanels,
     pub(super) given: Given<'a>,
+    pub(super) at: usize,
 }
 
 impl<S: Simd> Backward<'_, S> {
     /// From the gradient of the state after the step to that of the cell's output; what zoneout passes straight to the state
     /// before stays in `d_h`.
     #[inline(always)]
-    fn enter(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>, at: usize) {
-        let (layer, simd, op) = (self.layer, self.simd, self.layer.op);
-        let (spec, state) = (layer.spec(), op.state);
+    fn enter(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
+        let (layer, simd, state) = (self.layer, self.simd, self.layer.op.state);
+        let spec = layer.spec();
         let projects = spec.projection.is_some();
         let clips = projects && spec.clip.projection.is_some();
-        let products = &mut scratch.product[..step.count * state];
-        if clips {
-            let second = &self.given.second[step.row * op.hidden..][..step.count * op.hidden];
-            let product = whole_rows(second, step.count, op.hidden, state);
-            product.compute(self.panels.second.as_ref(), products);
-        }
         for b in 0..step.count {
             let (d_h, output) = (row_mut(step.d_h, b, state), row_mut(step.output, b, state));
-            let place = (step.sequence + b, at);
+            let place = (step.sequence + b, self.at);
             for units in Units::of_row(simd, state) {
                 let d = units.load(d_h) + units.load(output);
                 let purpose = RandomPurpose::ZoneoutHidden;
@@ -168,7 +288,7 @@ impl<S: Simd> Backward<'_, S> {
                 units.store(d_h, d_old);
                 if clips {
                     let bias = units.load_optional(layer.weights.projection_bias);
-                    let [value] = inputs([units.load(row(products, b, state)) + bias]);
+                    let [value] = inputs([units.load(row(scratch.product, b, state)) + bias]);
                     [d_new] = pull([clip(value, spec.clip.projection)], [d_new]);
                 }
                 match projects {
@@ -176,10 +296,6 @@ impl<S: Simd> Backward<'_, S> {
                     false => units.store(row_mut(scratch.d_m, b, state), d_new),
                 }
             }
-        }
-        if projects {
-            let product = whole_rows(step.output, step.count, state, op.hidden);
-            product.compute(self.panels.second_back.as_ref(), scratch.d_m);
         }
     }
 
@@ -214,17 +330,6 @@ impl<S: Simd> Backward<'_, S> {
                 let [d] = pull([unit], [units.load(d_m)]);
                 units.store(gates, d);
                 units.store_whole(planes, d);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn gru(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
-        match self.layer.spec().reset {
-            GruReset::After => self.gru_after(step, scratch),
-            GruReset::Before => {
-                self.gru_before(step, scratch);
-                self.gru_reset(step, scratch);
             }
         }
     }
@@ -356,13 +461,10 @@ impl<S: Simd> Backward<'_, S> {
         let layer = self.layer;
         let (spec, activations) = (layer.spec(), layer.activations());
         let (hidden, width) = (layer.op.hidden, layer.units());
-        let d_v = &mut scratch.product[..step.count * hidden];
-        let candidates = &scratch.cell[..step.count * hidden];
-        let product = whole_rows(candidates, step.count, hidden, hidden);
-        product.compute(self.panels.second_back.as_ref(), d_v);
         for b in 0..step.count {
             let gates = row_mut(step.gates, b, width);
-            let (d_v, d_h) = (row(d_v, b, hidden), row_mut(step.d_h, b, hidden));
+            let d_v = row(scratch.product, b, hidden);
+            let d_h = row_mut(step.d_h, b, hidden);
             let u = row(self.given.u, step.previous + b, hidden);
             let mask = layer.mask_row(step.sequence + b);
             let planes = self.planes(scratch.planes, b);
@@ -381,30 +483,16 @@ impl<S: Simd> Backward<'_, S> {
         }
     }
 
-    /// Adds what comes back through the recurrent product to the gradient of the state before the step.
+    /// Adds the masked products to the gradient of the state before the step.
     #[inline(always)]
-    fn recurrent_product(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
-        let Some(panels) = &self.panels.recurrent_back else {
-            return;
-        };
-        let (op, count) = (self.layer.op, step.count);
-        let width = plane_width(op, S::F32_LANES);
-        let product = whole_rows(scratch.planes, count, width, op.state);
-        if self.layer.mask.is_empty() {
-            let added = WholeRows {
-                replace: false,
-                ..product
-            };
-            return added.compute(Some(panels), step.d_h);
-        }
-        let products = &mut scratch.product[..count * op.state];
-        product.compute(Some(panels), products);
-        for b in 0..count {
+    fn unmask(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
+        let state = self.layer.op.state;
+        for b in 0..step.count {
             let Some(mask) = self.layer.mask_row(step.sequence + b) else {
                 continue;
             };
-            let (product, d_h) = (row(products, b, op.state), row_mut(step.d_h, b, op.state));
-            for units in Units::of_row(self.simd, op.state) {
+            let (product, d_h) = (row(scratch.product, b, state), row_mut(step.d_h, b, state));
+            for units in Units::of_row(self.simd, state) {
                 units.add(d_h, units.load(product) * units.load(mask));
             }
         }

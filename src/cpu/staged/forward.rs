@@ -1,17 +1,19 @@
 //! The forward of a tile.
 
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
-use super::norm::Moments;
 use super::products::{DirectionPanels, StagedPanels, UnitProduct, recurrent_slots};
-use super::vector::Units;
 use super::{CANDIDATE, recurrent_group, row, row_mut};
 use crate::cell::{clip, elman_unit, gru_after, gru_before, gru_reset, mix};
 use crate::config::{Cell, GruReset};
 use crate::cpu::access::elements;
 use crate::cpu::recurrence::Layer;
+use crate::cpu::row_norm::Moments;
 use crate::cpu::row_product::WholeRows;
 use crate::cpu::tile::{ForwardRows, ForwardStep, Tile, tile_size};
+use crate::cpu::vector::Units;
 use crate::ops::{RandomPurpose, Recurrence};
 
 /// Elements of scratch space of a sequence: a row of gates.
@@ -22,91 +24,155 @@ pub(in crate::cpu) fn scratch_width(op: &Recurrence) -> usize {
 /// All steps of one direction.
 pub(in crate::cpu) fn forward(layer: &Layer<'_>, panels: &StagedPanels, rows: ForwardRows<'_>) {
     let panels = &panels.directions[layer.direction];
-    Tile::for_all(layer.op, rows, tile_size(layer.op, 0), &|tile| {
-        (panels.recurrent).dispatch(Sweep {
-            layer,
-            panels,
-            tile,
-        });
-    });
-}
-
-/// A tile on its way through the steps.
-struct Sweep<'a> {
-    layer: &'a Layer<'a>,
-    panels: &'a DirectionPanels,
-    tile: Tile<'a, ForwardRows<'a>>,
-}
-
-impl WithSimd for Sweep<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let forward = Forward {
-            simd,
-            layer: self.layer,
-            panels: self.panels,
-        };
-        for at in self.tile.steps() {
-            let Some(mut step) = self.tile.step(at) else {
+    Tile::for_all(layer.op, rows, tile_size(layer.op, 0), &|mut tile| {
+        for at in tile.steps() {
+            let Some(rows) = tile.step(at) else {
                 // Sequences are sorted: later steps have none of this tile's either.
                 break;
             };
-            forward.recurrent_product(&mut step);
-            match self.layer.spec().cell {
-                Cell::Elman => forward.elman(&mut step),
-                Cell::Lstm => forward.lstm(&mut step),
-                Cell::Gru => forward.gru(&mut step),
+            let mut step = Step {
+                layer,
+                panels,
+                at,
+                rows,
+            };
+            step.forward();
+        }
+    });
+}
+
+/// A step of a tile.
+struct Step<'a> {
+    layer: &'a Layer<'a>,
+    panels: &'a DirectionPanels,
+    at: usize,
+    rows: ForwardStep<'a>,
+}
+
+impl Step<'_> {
+    /// Stage by stage.
+    fn forward(&mut self) {
+        let spec = self.layer.spec();
+        self.recurrent_product();
+        match (spec.cell, spec.reset) {
+            (Cell::Elman, _) => self.units::<Elman>(),
+            (Cell::Lstm, _) if spec.is_whole_norm() => self.units::<LstmWholeNorm>(),
+            (Cell::Lstm, _) if spec.is_per_gate_norm() => self.units::<LstmGateNorm>(),
+            (Cell::Lstm, _) => self.units::<Lstm>(),
+            (Cell::Gru, GruReset::After) => self.units::<GruAfter>(),
+            (Cell::Gru, GruReset::Before) => {
+                self.units::<ResetGate>();
+                self.second_product();
+                self.units::<GruBefore>();
             }
-            forward.finish(&mut step, at);
+        }
+        if spec.projection.is_some() {
+            self.second_product();
+        }
+        let zones_out = spec.zoneout.hidden > 0.0 || spec.zoneout.cell > 0.0;
+        if spec.projection.is_some() || zones_out || !self.layer.mask.is_empty() {
+            self.units::<Finish>();
         }
     }
-}
 
-/// What a step works with.
-pub(super) struct Forward<'a, S> {
-    pub(super) simd: S,
-    pub(super) layer: &'a Layer<'a>,
-    panels: &'a DirectionPanels,
-}
+    /// A stage's arithmetic.
+    fn units<P: Part>(&mut self) {
+        let part = PhantomData::<P>;
+        self.panels.recurrent.dispatch(Work { step: self, part });
+    }
 
-impl<S: Simd> Forward<'_, S> {
     /// Adds the recurrent products to the gates, or leaves them apart to be normalised.
-    #[inline(always)]
-    fn recurrent_product(&self, step: &mut ForwardStep<'_>) {
-        let op = self.layer.op;
+    fn recurrent_product(&mut self) {
+        let (op, rows) = (self.layer.op, &mut self.rows);
         let apart = op.spec.is_whole_norm();
         let product = UnitProduct {
             slots: recurrent_slots(op),
-            rows: entering(step),
+            rows: entering(rows),
             terms: op.state,
-            count: step.count,
+            count: rows.count,
             hidden: op.hidden,
             replace: apart,
         };
         let target = if apart {
-            &mut *step.sums
+            &mut *rows.sums
         } else {
-            &mut *step.gates
+            &mut *rows.gates
         };
         product.compute(&self.panels.recurrent, target);
     }
 
-    /// The product of what entered the second one, into whole rows.
-    #[inline(always)]
-    fn second_product(&self, rows: &[f32], count: usize, target: &mut [f32]) {
-        let layout = &self.layer.op.layout;
+    /// The product of what entered the second one: a GRU's into the scratch space, a projection's into the states.
+    fn second_product(&mut self) {
+        let (layout, rows) = (&self.layer.op.layout, &mut self.rows);
         let product = WholeRows {
-            rows,
+            rows: rows.second,
             width: layout.second_inputs,
-            count,
+            count: rows.count,
             columns: layout.second_outputs,
             replace: true,
         };
+        let target = match self.layer.spec().projection {
+            Some(_) => &mut *rows.h,
+            None => &mut rows.scratch[..rows.count * layout.second_outputs],
+        };
         product.compute(self.panels.second.as_ref(), target);
     }
+}
 
+/// Arithmetic of units, code of its own for each instruction set: one function of all of it would take minutes to compile.
+trait Part {
+    fn run<S: Simd>(forward: Forward<'_, S>, step: &mut ForwardStep<'_>);
+}
+
+struct Work<'w, 'a, P> {
+    step: &'w mut Step<'a>,
+    part: PhantomData<P>,
+}
+
+impl<P: Part> WithSimd for Work<'_, '_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let forward = Forward {
+            simd,
+            layer: self.step.layer,
+            at: self.step.at,
+        };
+        P::run(forward, &mut self.step.rows);
+    }
+}
+
+macro_rules! parts {
+    ($($part:ident => $method:ident),*) => {$(
+        struct $part;
+        impl Part for $part {
+            #[inline(always)]
+            fn run<S: Simd>(forward: Forward<'_, S>, step: &mut ForwardStep<'_>) {
+                forward.$method(step);
+            }
+        }
+    )*};
+}
+parts!(
+    Elman => elman,
+    Lstm => lstm,
+    LstmWholeNorm => lstm_whole_norm,
+    LstmGateNorm => lstm_gate_norm,
+    GruAfter => gru_after,
+    ResetGate => gru_reset,
+    GruBefore => gru_before,
+    Finish => finish
+);
+
+/// A step on vectors.
+pub(super) struct Forward<'a, S> {
+    pub(super) simd: S,
+    pub(super) layer: &'a Layer<'a>,
+    at: usize,
+}
+
+impl<S: Simd> Forward<'_, S> {
     #[inline(always)]
     fn elman(&self, step: &mut ForwardStep<'_>) {
         let (layer, hidden) = (self.layer, self.layer.op.hidden);
@@ -116,14 +182,6 @@ impl<S: Simd> Forward<'_, S> {
                 let new = elman_unit(layer.spec(), layer.activations(), units.load(pre));
                 units.store(h, new);
             }
-        }
-    }
-
-    #[inline(always)]
-    fn gru(&self, step: &mut ForwardStep<'_>) {
-        match self.layer.spec().reset {
-            GruReset::After => self.gru_after(step),
-            GruReset::Before => self.gru_before(step),
         }
     }
 
@@ -155,9 +213,9 @@ impl<S: Simd> Forward<'_, S> {
         }
     }
 
-    /// The reset gate and what enters the candidate's product, the product, and the new state.
+    /// Reset before the product, first stage: what enters the candidate's product.
     #[inline(always)]
-    fn gru_before(&self, step: &mut ForwardStep<'_>) {
+    fn gru_reset(&self, step: &mut ForwardStep<'_>) {
         let layer = self.layer;
         let (spec, activations) = (layer.spec(), layer.activations());
         let (hidden, width) = (layer.op.hidden, layer.units());
@@ -169,13 +227,19 @@ impl<S: Simd> Forward<'_, S> {
                 units.store(v, gru_reset(spec, activations, r, units.load(u)));
             }
         }
-        let products = &mut step.scratch[..step.count * hidden];
-        self.second_product(step.second, step.count, products);
+    }
+
+    /// Second stage, with the candidate's products in the scratch space.
+    #[inline(always)]
+    fn gru_before(&self, step: &mut ForwardStep<'_>) {
+        let layer = self.layer;
+        let (spec, activations) = (layer.spec(), layer.activations());
+        let (hidden, width) = (layer.op.hidden, layer.units());
         for b in 0..step.count {
             let gates = row_mut(step.gates, b, width);
             let old = row(step.h_previous, b, hidden);
             let h = row_mut(step.h, b, hidden);
-            let products = row(products, b, hidden);
+            let products = row(step.scratch, b, hidden);
             for units in Units::of_row(self.simd, hidden) {
                 let mut pre = units.load_slots(gates);
                 pre[CANDIDATE] = pre[CANDIDATE] + units.load(products);
@@ -187,13 +251,12 @@ impl<S: Simd> Forward<'_, S> {
         }
     }
 
-    /// The projection with its bias and clip, zoneout, and recurrent dropout's mask.
+    /// The projection's bias and clip, zoneout, and recurrent dropout's mask.
     #[inline(always)]
-    fn finish(&self, step: &mut ForwardStep<'_>, at: usize) {
+    fn finish(&self, step: &mut ForwardStep<'_>) {
         let (layer, simd) = (self.layer, self.simd);
         let (spec, state, hidden) = (layer.spec(), layer.op.state, layer.op.hidden);
         if spec.projection.is_some() {
-            self.second_product(step.second, step.count, step.h);
             for b in 0..step.count {
                 let h = row_mut(step.h, b, state);
                 for units in Units::of_row(simd, state) {
@@ -203,7 +266,7 @@ impl<S: Simd> Forward<'_, S> {
             }
         }
         for b in 0..step.count {
-            let place = (step.sequence + b, at);
+            let place = (step.sequence + b, self.at);
             let h = row_mut(step.h, b, state);
             if spec.zoneout.hidden > 0.0 {
                 let old = row(step.h_previous, b, state);

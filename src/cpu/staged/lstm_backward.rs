@@ -5,13 +5,13 @@ use pulp::Simd;
 
 use super::backward::{Backward, Scratch};
 use super::lstm_forward::{gates, peepholes, see_new, see_previous, sees_new};
-use super::norm::{Group, Moments, Sums, means};
-use super::vector::{Units, Vector};
 use super::{CANDIDATE, OUTPUT, recurrent_group, row, row_mut};
 use crate::cell::{inputs, lstm_cell, lstm_output, lstm_unit, pull};
 use crate::config::Cell;
+use crate::cpu::row_norm::{Group, Moments, Sums, means};
 use crate::cpu::simd::SLOTS;
 use crate::cpu::tile::BackwardStep;
+use crate::cpu::vector::{Units, Vector};
 use crate::ops::RandomPurpose;
 
 /// One sequence at one step.
@@ -36,45 +36,78 @@ struct Row<'a> {
 }
 
 impl<S: Simd> Backward<'_, S> {
+    /// The gradient of the new cell state before zoneout.
     #[inline(always)]
-    pub(super) fn lstm(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>, at: usize) {
-        let (layer, simd) = (self.layer, self.simd);
-        let (hidden, width) = (layer.op.hidden, layer.units());
+    pub(super) fn enter_cell(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
         for b in 0..step.count {
-            let place = (step.sequence + b, at);
-            let (pre, rest) = row_mut(scratch.cell, b, width + 2 * hidden).split_at_mut(width);
-            let (c_new, d_c_new) = rest.split_at_mut(hidden);
-            let d_c = row_mut(step.d_c, b, hidden);
-            for units in Units::of_row(simd, hidden) {
+            let place = (step.sequence + b, self.at);
+            let row = self.lstm_row(step, scratch, b);
+            for units in Units::of_row(self.simd, row.d_c.len()) {
                 let purpose = RandomPurpose::ZoneoutCell;
-                let [d_old, d_new] = self.zoneout(purpose, place, units, units.load(d_c));
-                units.store(d_c, d_old);
-                units.store(d_c_new, d_new);
-            }
-            let row = Row {
-                gates: row_mut(step.gates, b, width),
-                sums: row_mut(step.sums, b, width),
-                c_previous: row(self.given.c, step.previous + b, hidden),
-                d_m: row(scratch.d_m, b, hidden),
-                d_c,
-                vectors: row_mut(step.vectors, b, layer.op.layout.vectors_len()),
-                planes: self.planes(scratch.planes, b),
-                pre,
-                c_new,
-                d_c_new,
-            };
-            let spec = layer.spec();
-            match (spec.is_whole_norm(), spec.is_per_gate_norm()) {
-                (true, _) => self.lstm_whole_norm(row),
-                (_, true) => self.lstm_gate_norm(row),
-                _ if spec.peephole.is_some() => self.lstm_peephole(row),
-                _ => self.lstm_plain(row),
+                let [d_old, d_new] = self.zoneout(purpose, place, units, units.load(row.d_c));
+                units.store(row.d_c, d_old);
+                units.store(row.d_c_new, d_new);
             }
         }
     }
 
     #[inline(always)]
-    fn lstm_plain(&self, row: Row<'_>) {
+    fn lstm_row<'r>(
+        &self,
+        step: &'r mut BackwardStep<'_>,
+        scratch: &'r mut Scratch<'_>,
+        b: usize,
+    ) -> Row<'r>
+    where
+        Self: 'r,
+    {
+        let (layer, hidden, width) = (self.layer, self.layer.op.hidden, self.layer.units());
+        let (pre, rest) = row_mut(scratch.cell, b, width + 2 * hidden).split_at_mut(width);
+        let (c_new, d_c_new) = rest.split_at_mut(hidden);
+        Row {
+            gates: row_mut(step.gates, b, width),
+            sums: row_mut(step.sums, b, width),
+            c_previous: row(self.given.c, step.previous + b, hidden),
+            d_m: row(scratch.d_m, b, hidden),
+            d_c: row_mut(step.d_c, b, hidden),
+            vectors: row_mut(step.vectors, b, layer.op.layout.vectors_len()),
+            planes: self.planes(scratch.planes, b),
+            pre,
+            c_new,
+            d_c_new,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn lstm(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
+        for b in 0..step.count {
+            self.lstm_plain_row(self.lstm_row(step, scratch, b));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn lstm_peephole(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
+        for b in 0..step.count {
+            self.lstm_peephole_row(self.lstm_row(step, scratch, b));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn lstm_whole_norm(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
+        for b in 0..step.count {
+            self.lstm_whole_norm_row(self.lstm_row(step, scratch, b));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn lstm_gate_norm(&self, step: &mut BackwardStep<'_>, scratch: &mut Scratch<'_>) {
+        for b in 0..step.count {
+            self.lstm_gate_norm_row(self.lstm_row(step, scratch, b));
+        }
+    }
+
+    #[inline(always)]
+    fn lstm_plain_row(&self, row: Row<'_>) {
         let (spec, activations) = (self.layer.spec(), self.layer.activations());
         for units in Units::of_row(self.simd, row.c_new.len()) {
             let [i, f, g, o] = units.load_slots(row.gates);
@@ -90,7 +123,7 @@ impl<S: Simd> Backward<'_, S> {
     }
 
     #[inline(always)]
-    fn lstm_peephole(&self, row: Row<'_>) {
+    fn lstm_peephole_row(&self, row: Row<'_>) {
         let (layer, hidden) = (self.layer, row.c_new.len());
         let (spec, activations) = (layer.spec(), layer.activations());
         let sums = self.vectors(row.vectors, layer.op.layout.peephole, 3 * hidden);
@@ -140,7 +173,7 @@ impl<S: Simd> Backward<'_, S> {
     }
 
     #[inline(always)]
-    fn lstm_whole_norm(&self, mut row: Row<'_>) {
+    fn lstm_whole_norm_row(&self, mut row: Row<'_>) {
         let (layer, simd, hidden) = (self.layer, self.simd, row.c_new.len());
         let (spec, activations, epsilon) = (layer.spec(), layer.activations(), layer.epsilon());
         let kind = (hidden, recurrent_group(Cell::Lstm), epsilon);
@@ -201,7 +234,7 @@ impl<S: Simd> Backward<'_, S> {
     }
 
     #[inline(always)]
-    fn lstm_gate_norm(&self, mut row: Row<'_>) {
+    fn lstm_gate_norm_row(&self, mut row: Row<'_>) {
         let (layer, simd, hidden) = (self.layer, self.simd, row.c_new.len());
         let (spec, activations) = (layer.spec(), layer.activations());
         let kind = (hidden, Group::Each, layer.epsilon());

@@ -3,43 +3,55 @@
 use pulp::Simd;
 
 use super::forward::Forward;
-use super::norm::{Group, Moments};
-use super::vector::Units;
 use super::{OUTPUT, recurrent_group, row, row_mut};
 use crate::cell::{add_peepholes, lstm_cell, lstm_output, lstm_unit};
 use crate::config::{Cell, Peephole};
 use crate::cpu::recurrence::Layer;
+use crate::cpu::row_norm::{Group, Moments};
 use crate::cpu::simd::SLOTS;
-use crate::cpu::staged::vector::Vector;
 use crate::cpu::tile::ForwardStep;
+use crate::cpu::vector::{Units, Vector};
 
 impl<S: Simd> Forward<'_, S> {
     #[inline(always)]
-    pub(super) fn lstm(&self, step: &mut ForwardStep<'_>) {
-        let (layer, hidden, width) = (self.layer, self.layer.op.hidden, self.layer.units());
-        let spec = layer.spec();
-        for b in 0..step.count {
-            let row = Row {
-                gates: row(step.gates, b, width),
-                sums: row(step.sums, b, width),
-                c_previous: row(step.c_previous, b, hidden),
-                c: row_mut(step.c, b, hidden),
-                m: match spec.projection {
-                    Some(_) => row_mut(step.second, b, hidden),
-                    None => row_mut(step.h, b, hidden),
-                },
-                scratch: row_mut(step.scratch, b, width),
-            };
-            match (spec.is_whole_norm(), spec.is_per_gate_norm()) {
-                (true, _) => self.lstm_whole_norm(row),
-                (_, true) => self.lstm_gate_norm(row),
-                _ => self.lstm_plain(row),
-            }
+    fn lstm_row<'r>(&self, step: &'r mut ForwardStep<'_>, b: usize) -> Row<'r> {
+        let (hidden, width) = (self.layer.op.hidden, self.layer.units());
+        Row {
+            gates: row(step.gates, b, width),
+            sums: row(step.sums, b, width),
+            c_previous: row(step.c_previous, b, hidden),
+            c: row_mut(step.c, b, hidden),
+            m: match self.layer.spec().projection {
+                Some(_) => row_mut(step.second, b, hidden),
+                None => row_mut(step.h, b, hidden),
+            },
+            scratch: row_mut(step.scratch, b, width),
         }
     }
 
     #[inline(always)]
-    fn lstm_plain(&self, row: Row<'_>) {
+    pub(super) fn lstm(&self, step: &mut ForwardStep<'_>) {
+        for b in 0..step.count {
+            self.lstm_plain_row(self.lstm_row(step, b));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn lstm_whole_norm(&self, step: &mut ForwardStep<'_>) {
+        for b in 0..step.count {
+            self.lstm_whole_norm_row(self.lstm_row(step, b));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn lstm_gate_norm(&self, step: &mut ForwardStep<'_>) {
+        for b in 0..step.count {
+            self.lstm_gate_norm_row(self.lstm_row(step, b));
+        }
+    }
+
+    #[inline(always)]
+    fn lstm_plain_row(&self, row: Row<'_>) {
         let (layer, spec) = (self.layer, self.layer.spec());
         for units in Units::of_row(self.simd, row.c.len()) {
             let peepholes = peepholes(layer, units);
@@ -52,7 +64,7 @@ impl<S: Simd> Forward<'_, S> {
 
     /// The recurrent products of all gates are normalised as one, and the cell state on its way to the output.
     #[inline(always)]
-    fn lstm_whole_norm(&self, row: Row<'_>) {
+    fn lstm_whole_norm_row(&self, row: Row<'_>) {
         let (layer, simd, hidden) = (self.layer, self.simd, row.c.len());
         let (spec, activations, epsilon) = (layer.spec(), layer.activations(), layer.epsilon());
         let kind = (hidden, recurrent_group(Cell::Lstm), epsilon);
@@ -82,7 +94,7 @@ impl<S: Simd> Forward<'_, S> {
 
     /// Each gate's sums are normalised by themselves, those of the output gate after what they see.
     #[inline(always)]
-    fn lstm_gate_norm(&self, row: Row<'_>) {
+    fn lstm_gate_norm_row(&self, row: Row<'_>) {
         let (layer, simd, hidden) = (self.layer, self.simd, row.c.len());
         let (spec, activations) = (layer.spec(), layer.activations());
         let kind = (hidden, Group::Each, layer.epsilon());

@@ -2,14 +2,12 @@
 //! over whole rows between. What [`plain`](super::plain) does not serve comes here.
 //!
 //! A thread takes a [`Tile`](super::tile::Tile) of sequences through all timesteps; nothing waits for another thread. The
-//! arithmetic is [`crate::cell`]'s, run on [`Vector`](vector::Vector)s, the backward's on duals of vectors: no derivative is
+//! arithmetic is [`crate::cell`]'s, run on [`Vector`](super::vector::Vector)s, the backward's on duals of vectors: no derivative is
 //! written here but those of sums, products and normalisations.
 //!
 //! | file | what |
 //! |---|---|
-//! | `vector` | a vector of numbers, and the vectors of a row |
 //! | `products` | the weights in panels, and the products |
-//! | `norm` | means and deviations of rows |
 //! | `forward`, `backward` | the steps of a tile |
 //! | `lstm_forward`, `lstm_backward` | the LSTM's rows |
 
@@ -17,9 +15,7 @@ mod backward;
 mod forward;
 mod lstm_backward;
 mod lstm_forward;
-mod norm;
 mod products;
-mod vector;
 
 pub(super) use backward::{Given, backward, scratch_width as backward_scratch_width};
 pub(super) use forward::{forward, scratch_width as forward_scratch_width};
@@ -29,10 +25,10 @@ use pulp::Simd;
 
 use crate::config::Cell;
 use crate::cpu::recurrence::Layer;
+use crate::cpu::row_norm::Group;
 use crate::cpu::simd::{MOST_LANES, SLOTS};
+use crate::cpu::vector::{Units, Vector};
 use crate::ops::RandomPurpose;
-use norm::Group;
-use vector::{Units, Vector};
 
 /// The slot of the candidate, of an LSTM as of a GRU.
 const CANDIDATE: usize = 2;

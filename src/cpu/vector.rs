@@ -29,6 +29,14 @@ impl<S: Simd> Vector<S> {
         Self::new(simd, simd.splat_f32s(value))
     }
 
+    /// The first of them.
+    #[inline(always)]
+    pub(super) fn first(self) -> f32 {
+        let mut numbers = [0.0; MOST_LANES];
+        store(self.simd, &mut numbers[..S::F32_LANES], self.values);
+        numbers[0]
+    }
+
     /// The sum of all.
     #[inline(always)]
     pub(super) fn sum(self) -> f32 {

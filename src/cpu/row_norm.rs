@@ -2,8 +2,8 @@
 
 use pulp::Simd;
 
-use super::vector::{Units, Vector};
 use crate::cpu::simd::SLOTS;
+use crate::cpu::vector::{Units, Vector};
 
 /// Which of a unit's slots are normalised as one.
 #[derive(Debug, Clone, Copy)]
@@ -16,47 +16,70 @@ pub(super) enum Group {
 
 /// Sums over a row for each slot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sums<S: Simd>([Vector<S>; SLOTS]);
+pub(super) struct Sums<S: Simd> {
+    /// Of up to [`BLOCK`] vectors each.
+    block: [Vector<S>; SLOTS],
+    len: usize,
+    /// Of the blocks before.
+    total: [f64; SLOTS],
+}
+
+/// Vectors that are added up in single precision: the error of a sum does not grow with the row.
+const BLOCK: usize = 16;
 
 impl<S: Simd> Sums<S> {
     #[inline(always)]
     pub(super) fn new(simd: S) -> Self {
-        Self([Vector::splat(simd, 0.0); SLOTS])
+        Self {
+            block: [Vector::splat(simd, 0.0); SLOTS],
+            len: 0,
+            total: [0.0; SLOTS],
+        }
     }
 
     /// Adds what `units` have.
     #[inline(always)]
     pub(super) fn add(&mut self, units: Units<S>, slots: [Vector<S>; SLOTS]) {
-        for slot in 0..SLOTS {
-            self.0[slot] = self.0[slot] + units.only(slots[slot]);
+        if self.len == BLOCK {
+            self.end_block();
         }
+        for slot in 0..SLOTS {
+            self.block[slot] = self.block[slot] + units.only(slots[slot]);
+        }
+        self.len += 1;
+    }
+
+    #[inline(always)]
+    fn end_block(&mut self) {
+        for slot in 0..SLOTS {
+            self.total[slot] += f64::from(self.block[slot].sum());
+            self.block[slot] = Vector::splat(self.block[slot].simd, 0.0);
+        }
+        self.len = 0;
     }
 
     /// The means over a row of `hidden` units, for each slot that of its group.
     #[inline(always)]
-    pub(super) fn means(self, group: Group, hidden: usize) -> [f32; SLOTS] {
-        let mut sums = [0.0; SLOTS];
-        for slot in 0..SLOTS {
-            sums[slot] = self.0[slot].sum();
-        }
-        match group {
+    pub(super) fn means(mut self, group: Group, hidden: usize) -> [f64; SLOTS] {
+        self.end_block();
+        let mut means = self.total;
+        let together = match group {
             Group::Each => {
-                for sum in &mut sums {
-                    *sum /= hidden as f32;
+                for mean in &mut means {
+                    *mean /= hidden as f64;
                 }
-                sums
+                return means;
             }
-            Group::Together(slots) => {
-                let (mut sum, mut count) = (0.0, 0);
-                for slot in 0..SLOTS {
-                    if slots[slot] {
-                        sum += sums[slot];
-                        count += hidden;
-                    }
-                }
-                [sum / count as f32; SLOTS]
+            Group::Together(slots) => slots,
+        };
+        let (mut sum, mut count) = (0.0, 0);
+        for slot in 0..SLOTS {
+            if together[slot] {
+                sum += self.total[slot];
+                count += hidden;
             }
         }
+        [sum / count as f64; SLOTS]
     }
 }
 
@@ -118,6 +141,21 @@ impl<S: Simd> Moments<S> {
         }
     }
 
+    /// Of values that are normalised already, their deviation known: for their gradient.
+    #[inline(always)]
+    pub(super) fn of_normalised(simd: S, deviation: f32) -> Self {
+        Self {
+            mean: splat(simd, [0.0; SLOTS]),
+            deviation: splat(simd, [f64::from(deviation); SLOTS]),
+        }
+    }
+
+    /// `1 / sqrt(variance + epsilon)` of the first slot's group.
+    #[inline(always)]
+    pub(super) fn deviation(&self) -> f32 {
+        self.deviation[0].first()
+    }
+
     /// A value with mean 0 and variance 1.
     #[inline(always)]
     pub(super) fn normalised(&self, slot: usize, value: Vector<S>) -> Vector<S> {
@@ -143,7 +181,7 @@ pub(super) type Means<S> = [[Vector<S>; SLOTS]; 2];
 /// The means of two sums.
 #[inline(always)]
 pub(super) fn means<S: Simd>(sums: [Sums<S>; 2], group: Group, hidden: usize) -> Means<S> {
-    let simd = sums[0].0[0].simd;
+    let simd = sums[0].block[0].simd;
     [
         splat(simd, sums[0].means(group, hidden)),
         splat(simd, sums[1].means(group, hidden)),
@@ -151,20 +189,20 @@ pub(super) fn means<S: Simd>(sums: [Sums<S>; 2], group: Group, hidden: usize) ->
 }
 
 #[inline(always)]
-fn deviations(variances: [f32; SLOTS], epsilon: f64) -> [f32; SLOTS] {
+fn deviations(variances: [f64; SLOTS], epsilon: f64) -> [f64; SLOTS] {
     let mut deviations = variances;
     for deviation in &mut deviations {
-        *deviation = (1.0 / (f64::from(*deviation) + epsilon).sqrt()) as f32;
+        *deviation = 1.0 / (*deviation + epsilon).sqrt();
     }
     deviations
 }
 
 /// A number for each slot.
 #[inline(always)]
-fn splat<S: Simd>(simd: S, values: [f32; SLOTS]) -> [Vector<S>; SLOTS] {
+fn splat<S: Simd>(simd: S, values: [f64; SLOTS]) -> [Vector<S>; SLOTS] {
     let mut vectors = [Vector::splat(simd, 0.0); SLOTS];
     for slot in 0..SLOTS {
-        vectors[slot] = Vector::splat(simd, values[slot]);
+        vectors[slot] = Vector::splat(simd, values[slot] as f32);
     }
     vectors
 }
