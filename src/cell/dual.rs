@@ -51,8 +51,8 @@ impl<T: Real, const N: usize> Add for Dual<T, N> {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         let mut partials = self.partials;
-        for at in 0..N {
-            partials[at] = partials[at] + other.partials[at];
+        for (partial, other) in partials.iter_mut().zip(&other.partials) {
+            *partial = *partial + *other;
         }
         Self {
             value: self.value + other.value,
@@ -67,8 +67,8 @@ impl<T: Real, const N: usize> Sub for Dual<T, N> {
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
         let mut partials = self.partials;
-        for at in 0..N {
-            partials[at] = partials[at] - other.partials[at];
+        for (partial, other) in partials.iter_mut().zip(&other.partials) {
+            *partial = *partial - *other;
         }
         Self {
             value: self.value - other.value,
@@ -77,18 +77,14 @@ impl<T: Real, const N: usize> Sub for Dual<T, N> {
     }
 }
 
-#[expect(
-    clippy::suspicious_arithmetic_impl,
-    reason = "the rule has other operators in it"
-)]
 impl<T: Real, const N: usize> Mul for Dual<T, N> {
     type Output = Self;
 
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         let mut partials = self.partials;
-        for at in 0..N {
-            partials[at] = partials[at] * other.value + self.value * other.partials[at];
+        for (partial, of_other) in partials.iter_mut().zip(&other.partials) {
+            *partial = *partial * other.value + self.value * *of_other;
         }
         Self {
             value: self.value * other.value,
@@ -97,10 +93,6 @@ impl<T: Real, const N: usize> Mul for Dual<T, N> {
     }
 }
 
-#[expect(
-    clippy::suspicious_arithmetic_impl,
-    reason = "the rule has other operators in it"
-)]
 impl<T: Real, const N: usize> Div for Dual<T, N> {
     type Output = Self;
 
@@ -109,8 +101,8 @@ impl<T: Real, const N: usize> Div for Dual<T, N> {
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
         let mut partials = self.partials;
-        for at in 0..N {
-            partials[at] = (partials[at] - value * other.partials[at]) / other.value;
+        for (partial, of_other) in partials.iter_mut().zip(&other.partials) {
+            *partial = (*partial - value * *of_other) / other.value;
         }
         Self { value, partials }
     }
@@ -153,8 +145,8 @@ impl<T: Real, const N: usize> Real for Dual<T, N> {
     #[inline(always)]
     fn choose(truth: T::Truth, yes: Self, no: Self) -> Self {
         let mut partials = yes.partials;
-        for at in 0..N {
-            partials[at] = T::choose(truth, partials[at], no.partials[at]);
+        for (partial, no) in partials.iter_mut().zip(&no.partials) {
+            *partial = T::choose(truth, *partial, *no);
         }
         Self {
             value: T::choose(truth, yes.value, no.value),
@@ -215,8 +207,8 @@ pub fn pull<T: Real, const N: usize, const M: usize>(
         *sum = gradient[0] * *sum;
     }
     for (output, &gradient) in others.iter().zip(&gradient[1..]) {
-        for at in 0..N {
-            sums[at] = sums[at] + gradient * output.partials[at];
+        for (sum, partial) in sums.iter_mut().zip(&output.partials) {
+            *sum = *sum + gradient * *partial;
         }
     }
     sums

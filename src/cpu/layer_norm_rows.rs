@@ -173,9 +173,9 @@ impl WithSimd for Grouped<'_> {
         for units in Units::of_row(simd, hidden) {
             let mut slots = units.load_slots(values);
             let zero = Vector::splat(simd, 0.0);
-            for slot in 0..SLOTS {
-                slots[slot] = match self.group[slot] {
-                    true => norm.normalised(slot, slots[slot]),
+            for (slot, value) in slots.iter_mut().enumerate() {
+                *value = match self.group[slot] {
+                    true => norm.normalised(slot, *value),
                     false => zero,
                 };
             }

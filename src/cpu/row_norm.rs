@@ -43,8 +43,8 @@ impl<S: Simd> Sums<S> {
         if self.len == BLOCK {
             self.end_block();
         }
-        for slot in 0..SLOTS {
-            self.block[slot] = self.block[slot] + units.only(slots[slot]);
+        for (sum, value) in self.block.iter_mut().zip(slots) {
+            *sum = *sum + units.only(value);
         }
         self.len += 1;
     }
@@ -73,9 +73,9 @@ impl<S: Simd> Sums<S> {
             Group::Together(slots) => slots,
         };
         let (mut sum, mut count) = (0.0, 0);
-        for slot in 0..SLOTS {
-            if together[slot] {
-                sum += self.total[slot];
+        for (total, belongs) in self.total.into_iter().zip(together) {
+            if belongs {
+                sum += total;
                 count += hidden;
             }
         }

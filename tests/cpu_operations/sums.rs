@@ -273,7 +273,14 @@ fn normalise(row: &[f64], slots: usize, mask: u32, epsilon: f64) -> (Vec<f64>, f
 #[test]
 fn layer_norm_rows_and_its_backward() {
     let mut values = Values(5);
-    for (rows, hidden, slots, mask) in [(1, 1, 1, 1), (3, 5, 4, 0b1011), (200, 17, 4, 0b1111)] {
+    for (rows, hidden, slots, mask) in [
+        (1, 1, 1, 1),
+        (3, 5, 4, 0b1011),
+        (200, 17, 4, 0b1111),
+        (7, 300, 1, 1),
+        (2, 700, 4, 0b0111),
+        (5, 9, 3, 0b101),
+    ] {
         let units = hidden * slots;
         let (x, scale, bias) = (
             values.vec(rows * units),
@@ -317,14 +324,18 @@ fn layer_norm_rows_and_its_backward() {
             .collect();
         // Three roundings of a value of at most sqrt(units), and the mean's rounding times the deviation.
         let size = (units as f64).sqrt() + 1.0;
-        assert_close(&harness.run(operation, ix), &expected, |i| {
-            (4.0 * size + forward[i / units].1) * EPSILON
-        });
         let expected_deviation: Vec<f64> = forward.iter().map(|f| f.1).collect();
-        let got = harness.run(operation, ideviation);
-        assert_close(&got, &expected_deviation, |i| {
-            2.0 * expected_deviation[i] * EPSILON
-        });
+        for set in Instructions::available() {
+            let forward_operation = Operation::from(operation);
+            let got = harness.run_on(set, &forward_operation, ix);
+            assert_close(&got, &expected, |i| {
+                (4.0 * size + forward[i / units].1) * EPSILON
+            });
+            let got = harness.run_on(set, &forward_operation, ideviation);
+            assert_close(&got, &expected_deviation, |i| {
+                2.0 * expected_deviation[i] * EPSILON
+            });
+        }
 
         let backward = LayerNormRowsBackward {
             normalised: inormalised.into(),
@@ -358,8 +369,11 @@ fn layer_norm_rows_and_its_backward() {
             }
         }
         // Roundings of the three terms times the deviation; 1e-7 is the finite differences'.
-        assert_close(&harness.run(backward, inormalised), &expected, |i| {
-            8.0 * size * forward[i / units].1 * EPSILON + 1e-7
-        });
+        for set in Instructions::available() {
+            let got = harness.run_on(set, &Operation::from(backward), inormalised);
+            assert_close(&got, &expected, |i| {
+                8.0 * size * forward[i / units].1 * EPSILON + 1e-7
+            });
+        }
     }
 }
