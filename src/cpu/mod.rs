@@ -15,13 +15,15 @@
 //! | `number` | whole numbers in `f32`: ids and classes |
 //! | `options` | what a caller can ask of the device: threads, instruction set |
 //! | `parallel` | splitting rows over threads |
-//! | `simd`, `panels`, `tile`, `plain` | the recurrence of cells without options, the fast way |
+//! | `simd`, `panels`, `tile` | vectors, weights in panels, and sequences that a thread takes through all timesteps |
+//! | `plain` | the recurrence of cells without options, the fastest way |
+//! | `staged` | that of any cell, stage by stage |
+//! | `vector`, `row_norm`, `row_product` | what the stages and other rows share: vectors as a cell's numbers, means and deviations, products |
 //! | `packed_gemm` | matrix products with weights |
 //! | `panel_cache` | weights in panels, packed once for each version |
 //! | `layer_forward` | input's products and recurrence as one, where many sequences run |
 //! | `layer_backward` | the recurrent backward and the products over its rows as one, where many sequences run through few units |
-//! | `recurrence`, `lstm_gates` | what `recurrent_forward` and `recurrent_backward` share |
-//! | `recurrent_backward_lstm` | the LSTM's half of `recurrent_backward` |
+//! | `recurrence` | what `recurrent_forward` and `recurrent_backward` share |
 //! | the others | one operation each, named as in [`crate::ops`] |
 //!
 //! [`Operation`]: crate::ops::Operation
