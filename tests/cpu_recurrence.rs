@@ -563,6 +563,38 @@ fn a_backward_by_tiles_matches_the_reference_on_any_number_of_threads() {
 }
 
 /// A NaN in one sequence stays in it.
+/// Tiles of sequences depend on the number of threads, the results do not: of each variant bit for bit.
+#[test]
+fn every_variant_is_the_same_on_any_number_of_threads() {
+    // So many rows that tiles are made for the threads.
+    let lengths: Vec<usize> = (0..93).map(|i| i % 31 * 4).collect();
+    for (name, builder) in variants() {
+        let dropout = Dropout {
+            recurrent: 0.4,
+            ..Dropout::default()
+        };
+        let case = Case {
+            name: name.to_owned(),
+            config: builder.dropout(dropout).build().unwrap(),
+            lengths: lengths.clone(),
+            mode: Mode::Training,
+        };
+        let on = |threads| {
+            let options = CpuOptions::new().threads(threads);
+            case.run(&options, GradientMode::Save, 1000)
+        };
+        let (output, gradients) = on(1);
+        for threads in [2, 5] {
+            let (other, other_gradients) = on(threads);
+            assert!(output.y == other.y, "{name}: output");
+            assert!(output.state.c == other.state.c, "{name}: states");
+            assert!(gradients.x == other_gradients.x, "{name}: d_x");
+            let [one, more] = [&gradients, &other_gradients].map(|of| &of.parameters);
+            assert!(one == more, "{name}: gradients of parameters");
+        }
+    }
+}
+
 #[test]
 fn a_nan_stays_in_its_sequence() {
     for (name, builder) in variants() {
