@@ -199,14 +199,12 @@ pub fn pull<T: Real, const N: usize, const M: usize>(
     outputs: [Dual<T, N>; M],
     gradient: [T; M],
 ) -> [T; N] {
-    let Some((first, others)) = outputs.split_first() else {
-        unreachable!("a function without results has no loss")
-    };
-    let mut sums = first.partials;
+    const { assert!(M > 0, "a function without results has no loss") };
+    let mut sums = outputs[0].partials;
     for sum in &mut sums {
         *sum = gradient[0] * *sum;
     }
-    for (output, &gradient) in others.iter().zip(&gradient[1..]) {
+    for (output, &gradient) in outputs[1..].iter().zip(&gradient[1..]) {
         for (sum, partial) in sums.iter_mut().zip(&output.partials) {
             *sum = *sum + gradient * *partial;
         }
