@@ -35,27 +35,32 @@ impl Run for StridedCopies {
     fn run(&self, context: Context<'_>) -> Result<()> {
         let source = context.memory.read(self.source)?;
         let mut target = context.memory.write(self.target)?;
-        for job in &self.jobs {
-            copy(job, &source, &mut target, self.accumulate);
+        let rows = self.jobs.iter().map(|job| job.size[0]).max().unwrap_or(0);
+        for first in (0..rows).step_by(TILE) {
+            // Gates of one matrix interleave on one side: what one job leaves in a near cache, the next needs.
+            for job in &self.jobs {
+                copy(job, first, &source, &mut target, self.accumulate);
+            }
         }
         Ok(())
     }
 }
 
-/// One job, a tile at a time: a transposing copy walks one of its sides across cache lines.
-fn copy(job: &CopyJob, source: &[f32], target: &mut [f32], accumulate: bool) {
-    const TILE: usize = 32;
+/// A transposing copy walks one of its sides across cache lines: so many elements of each line that it touches are copied
+/// before it is given up. Lines that are a power of two apart share few places of a cache, which holds no more of them.
+const TILE: usize = 16;
+
+/// The rows of a job from `first` on that belong to one tile, column tile by column tile.
+fn copy(job: &CopyJob, first: usize, source: &[f32], target: &mut [f32], accumulate: bool) {
     let [rows, columns] = job.size;
-    for row_tile in (0..rows).step_by(TILE) {
-        for column_tile in (0..columns).step_by(TILE) {
-            for row in row_tile..rows.min(row_tile + TILE) {
-                let from = job.source + row * job.source_strides[0];
-                let to = job.target + row * job.target_strides[0];
-                for column in column_tile..columns.min(column_tile + TILE) {
-                    let value = source[from + column * job.source_strides[1]];
-                    let target = &mut target[to + column * job.target_strides[1]];
-                    *target = if accumulate { *target + value } else { value };
-                }
+    for column_tile in (0..columns).step_by(TILE) {
+        for row in first..rows.min(first + TILE) {
+            let from = job.source + row * job.source_strides[0];
+            let to = job.target + row * job.target_strides[0];
+            for column in column_tile..columns.min(column_tile + TILE) {
+                let value = source[from + column * job.source_strides[1]];
+                let target = &mut target[to + column * job.target_strides[1]];
+                *target = if accumulate { *target + value } else { value };
             }
         }
     }

@@ -482,11 +482,14 @@ fn chunks(config: &RnnConfig, packing: &Packing, options: &NetworkOptions) -> Ve
     // The recurrent product's, and about as many of the input's.
     let row_work = units.saturating_mul(2 * config.state_size());
     let least = LEAST_NEAR_ROWS.max(LEAST_NEAR_WORK / row_work);
+    let (least, most) = match options.gradients {
+        // A chunk's products are added to the weights' gradients: with fewer rows than these have columns, that would be most
+        // of what is read and written.
+        Some(GradientMode::Save) => (least.max(units / config.directions()), usize::MAX),
+        _ => (least, options.chunk_rows),
+    };
     let near = (options.near_bytes).map_or(usize::MAX, |bytes| (bytes / (4 * units)).max(least));
-    let rows = near.min(match options.gradients {
-        Some(GradientMode::Save) => usize::MAX,
-        _ => options.chunk_rows,
-    });
+    let rows = near.min(most);
     let offsets = packing.offsets();
     let (mut chunks, mut start) = (Vec::new(), 0);
     while start < packing.steps() {
