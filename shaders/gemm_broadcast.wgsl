@@ -1,5 +1,8 @@
-// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n] + bias[n] for matrices whose rows (or columns) are whole vec4s: the
+// c[m, n] = (accumulate ? c : 0) + a[m, k] b[k, n] + bias[n] for matrices whose rows or columns lie together in memory: the
 // products of a subgroup, without workgroup memory.
+//
+// A matrix of whole vec4s is read (lib/left_*.wgsl, lib/right_*.wgsl) and written (lib/result_*.wgsl) by these, another one
+// number by number.
 //
 // An invocation owns ROWS rows of four columns each, all in registers, and takes four terms of the sum at a time: it loads
 // its own 4 x 4 block of `b`; of `a` the first eight lanes of the subgroup load ROWS / 8 vec4s each, which
@@ -12,7 +15,7 @@
 // The groups of dimension z split the sum: each has its own result, and gemm_sum.wgsl adds these up in their order.
 
 struct Params {
-    // In vec4s, like all offsets and strides of a, b, c and bias.
+    // Offsets and strides of a, b, c and bias count vec4s where these are read or written by vec4s.
     a_offset: u32,
     // From one row to the next if neighbours in memory are neighbours along k, else from one term to the next.
     a_stride: u32,
@@ -25,8 +28,7 @@ struct Params {
     // First row of this dispatch.
     row_start: u32,
     m: u32,
-    // In vec4s.
-    columns: u32,
+    n: u32,
     k_start: u32,
     k_end: u32,
     // Terms of a split.
@@ -47,13 +49,16 @@ override WORKGROUP: u32 = 64u;
 // What the table maps: 0 nothing, 1 rows of `a`, 2 columns of `a`, 3 rows of `c`.
 override MAP: u32 = 0u;
 override HAS_BIAS: bool = false;
-// Whether a vec4 holds four terms of a row of `a` (else four rows of a term), and of a column of `b` (else four columns).
+// Whether terms of a row of `a` lie together (else rows of a term), and of a column of `b` (else columns of a term).
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = false;
 
 const BLOCKS: u32 = ROWS / 4u;
 
-// Where a lane's load number `slot / 8` begins. A slot is a row, or a term and a block of four rows.
+const NEXT: vec4u = vec4u(0u, 1u, 2u, 3u);
+
+// Where a lane's load number `slot / 8` begins: a row, or the first of four rows. A slot is a row, or a term and a block of
+// four rows.
 fn a_start(first_row: u32, slot: u32) -> u32 {
     if A_ALONG_K {
         var source = min(first_row + slot, params.m - 1u);
@@ -62,35 +67,34 @@ fn a_start(first_row: u32, slot: u32) -> u32 {
         }
         return params.a_offset + source * params.a_stride;
     }
-    return params.a_offset + min(first_row / 4u + slot % BLOCKS, params.m / 4u - 1u);
+    return first_row + 4u * (slot % BLOCKS);
 }
 
 fn a_load(start: u32, slot: u32, k: u32, k_end: u32) -> vec4f {
     if A_ALONG_K {
-        return vec4f(a[start + k / 4u]);
+        return a_terms(start, k, k_end);
     }
     let p = k + slot / BLOCKS;
-    var column = min(p, k_end - 1u);
+    var term = min(p, k_end - 1u);
     if MAP == 2u {
-        column = table[params.map + column];
+        term = table[params.map + term];
     }
-    return select(vec4f(), vec4f(a[start + column * params.a_stride]), p < k_end);
+    return select(vec4f(), a_rows(start, term), p < k_end);
 }
 
 fn b_row(column: u32, k: u32, k_end: u32) -> vec4f {
-    return select(vec4f(), weight_at(params.b_offset + min(k, k_end - 1u) * params.b_stride + column), k < k_end);
+    return select(vec4f(), b_columns(column, min(k, k_end - 1u)), k < k_end);
 }
 
-// Column i of the result is term k + i of four columns of `b`.
+// Column i of the result is term k + i of the four columns of `b` from `column` on.
 fn b_load(column: u32, k: u32, k_end: u32) -> mat4x4f {
     if B_ALONG_K {
-        let at = params.b_offset + 4u * column * params.b_stride + k / 4u;
-        let stride = params.b_stride;
+        let columns = min(vec4u(column) + NEXT, vec4u(params.n - 1u));
         return transpose(mat4x4f(
-            weight_at(at),
-            weight_at(at + stride),
-            weight_at(at + 2u * stride),
-            weight_at(at + 3u * stride),
+            b_terms(columns.x, k, k_end),
+            b_terms(columns.y, k, k_end),
+            b_terms(columns.z, k, k_end),
+            b_terms(columns.w, k, k_end),
         ));
     }
     return mat4x4f(
@@ -102,20 +106,12 @@ fn b_load(column: u32, k: u32, k_end: u32) -> mat4x4f {
 }
 
 fn store(row: u32, column: u32, split: u32, sums: vec4f) {
-    if row < params.m && column < params.columns {
+    if row < params.m && column < params.n {
         var destination = row;
         if MAP == 3u {
             destination = table[params.map + row];
         }
-        let at = params.c_offset + split * params.c_split + destination * params.c_row + column;
-        var value = sums;
-        if HAS_BIAS {
-            value += vec4f(bias[params.bias + column]);
-        }
-        if params.accumulate != 0u {
-            value += vec4f(c[at]);
-        }
-        c[at] = to_C(value);
+        store_columns(params.c_offset + split * params.c_split + destination * params.c_row, column, sums);
     }
 }
 
@@ -126,8 +122,8 @@ fn main(
     @builtin(subgroup_invocation_id) invocation: u32,
 ) {
     let first_row = params.row_start + group.y * ROWS;
-    let column = group.x * WORKGROUP + local;
-    let own = min(column, params.columns - 1u);
+    let column = 4u * (group.x * WORKGROUP + local);
+    let own = min(column, 4u * ((params.n - 1u) / 4u));
     let lane = invocation % 8u;
     let k_start = params.k_start + group.z * params.terms;
     let k_end = min(params.k_end, k_start + params.terms);

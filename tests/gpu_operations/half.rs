@@ -108,7 +108,7 @@ fn sum_tolerance(terms: usize) -> f64 {
 
 #[test]
 fn projections() {
-    // Odd sizes are multiplied in workgroup memory, whole vectors by broadcasts.
+    // Where there are subgroups by broadcasts, odd sizes number by number; else in workgroup memory.
     for [m, n, k] in [[5, 7, 3], [130, 67, 35], [36, 64, 20], [9, 132, 64]] {
         for (half_input, accumulate, map) in [(false, false, true), (true, true, false)] {
             agree("gemm", sum_tolerance(k), |case| {

@@ -217,24 +217,29 @@ fn gemm_strides_and_maps() {
     }
 }
 
-/// What the kernel with broadcasts takes: every number of rows of an invocation, every layout and map.
+/// What the kernel with broadcasts takes: every number of rows of an invocation, every layout and map; matrices that are whole
+/// vec4s, those whose rows begin at vec4s but do not end there, and those that lie anywhere.
 #[test]
-fn gemm_of_whole_vectors() {
-    for m in [4, 16, 20, 136] {
-        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false)] {
-            for map in [' ', 's', if a_transposed { 'k' } else { 'm' }] {
-                check(&Product {
-                    m,
-                    n: 36,
-                    k: if a_transposed { 21 } else { 24 },
-                    a_transposed,
-                    b_transposed,
-                    map,
-                    bias: m != 4,
-                    accumulate: map == ' ' || m == 16,
-                    aligned: true,
-                    ..PLAIN
-                });
+fn gemm_by_broadcasts() {
+    for (aligned, n, whole_k, odd_k) in
+        [(true, 36, 24, 21), (true, 35, 23, 24), (false, 33, 24, 22)]
+    {
+        for m in [4, 16, 20, 135, 136] {
+            for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false)] {
+                for map in [' ', 's', if a_transposed { 'k' } else { 'm' }] {
+                    check(&Product {
+                        m,
+                        n,
+                        k: if a_transposed { odd_k } else { whole_k },
+                        a_transposed,
+                        b_transposed,
+                        map,
+                        bias: m != 4,
+                        accumulate: map == ' ' || m == 16,
+                        aligned,
+                        ..PLAIN
+                    });
+                }
             }
         }
     }
@@ -290,7 +295,7 @@ fn gemm_split_sums() {
 }
 
 /// Long sums go through several dispatches, each within what Mesa's software adapter lets a loop run (65,535 iterations,
-/// 17 of them for 16 terms unless its compiler unrolls).
+/// 17 of them for 16 terms unless its compiler unrolls). Results column by column are the kernel's with tiles alone.
 #[test]
 fn gemm_long_sums() {
     for map in [' ', 'k'] {
@@ -299,6 +304,7 @@ fn gemm_long_sums() {
             n: 11,
             k: 70_001,
             a_transposed: true,
+            c_transposed: true,
             map,
             bias: true,
             exact: true,
@@ -306,6 +312,23 @@ fn gemm_long_sums() {
         });
         let plan = devices()[0].load_plan(case.program, &[]).unwrap();
         assert_eq!(plan.dispatches(Section::Forward), 3);
+    }
+}
+
+/// As much for the kernel with broadcasts, which takes four terms in an iteration.
+#[test]
+fn gemm_long_sums_by_broadcasts() {
+    for aligned in [false, true] {
+        check(&Product {
+            m: 5,
+            n: 6,
+            k: 200_003,
+            a_transposed: true,
+            bias: true,
+            exact: true,
+            aligned,
+            ..PLAIN
+        });
     }
 }
 

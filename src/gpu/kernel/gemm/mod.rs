@@ -6,7 +6,6 @@ mod split;
 mod staged;
 
 use crate::error::Result;
-use crate::gpu::element::Element;
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Shader;
 use crate::ops::{Gemm, Matrix, Precision, RowMap};
@@ -110,20 +109,6 @@ fn stored(op: &Gemm, split: &Split, recorder: &Recorder<'_>) -> Stored {
             true => Precision::F32,
             false => recorder.stored(op.c.region),
         },
-    ]
-}
-
-/// The types of these, as `element` makes them; `b` by the name that it has in the kernel's source.
-fn elements(
-    [a, b, bias, c]: Stored,
-    name: &'static str,
-    element: fn(&'static str, usize, Precision) -> Element,
-) -> [Element; 4] {
-    [
-        element("A", 0, a),
-        element(name, 1, b),
-        element("Bias", 2, bias),
-        element("C", 4, c),
     ]
 }
 

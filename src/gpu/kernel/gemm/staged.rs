@@ -1,7 +1,7 @@
 //! The kernel for any matrices and adapters: 64 x 64 tiles through workgroup memory.
 
 use super::split::Split;
-use super::{Part, SAMPLES, Stored, bindings, elements, map_code, rows_per_dispatch, stored};
+use super::{Part, SAMPLES, Stored, bindings, map_code, rows_per_dispatch, stored};
 use crate::error::Result;
 use crate::gpu::element::Element;
 use crate::gpu::recorder::{Dispatch, Recorder};
@@ -36,7 +36,7 @@ struct Params {
     c_split: u32,
 }
 
-fn shader(stored: Stored) -> Shader {
+fn shader([a, b, bias, c]: Stored) -> Shader {
     use Access::{Read, ReadWrite};
     Shader::new(
         "gemm",
@@ -44,7 +44,12 @@ fn shader(stored: Stored) -> Shader {
         &[Read, Read, Read, Read, ReadWrite],
         size_of::<Params>(),
     )
-    .storing(&elements(stored, "B", Element::scalar))
+    .storing(&[
+        Element::scalar("A", 0, a),
+        Element::scalar("B", 1, b),
+        Element::scalar("Bias", 2, bias),
+        Element::scalar("C", 4, c),
+    ])
 }
 
 pub(super) fn shaders() -> Vec<Shader> {
