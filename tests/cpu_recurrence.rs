@@ -512,6 +512,38 @@ fn one_pass_over_a_layer_is_the_same_as_two() {
     }
 }
 
+/// A single sequence whose input is multiplied for several steps at once where each thread has a direction of its own, and as
+/// one product of all steps where there are more threads: the same bits, of whole, odd and too many vectors of units, with
+/// steps left over and in several chunks of time.
+#[test]
+fn a_single_sequence_is_the_same_by_steps_as_by_products() {
+    for (name, builder) in [
+        ("elman of many inputs", RnnConfig::elman(600, 16)),
+        ("lstm", RnnConfig::lstm(9, 33).layers(2)),
+        ("lstm of many units", RnnConfig::lstm(5, 261)),
+        ("gru", RnnConfig::gru(7, 64).layers(2)),
+        ("gru of many inputs", RnnConfig::gru(521, 48)),
+    ] {
+        for direction in [Direction::Reverse, Direction::BidirectionalConcat] {
+            let case = Case {
+                name: format!("{name}, {direction:?}, alone"),
+                config: builder.clone().direction(direction).build().unwrap(),
+                lengths: vec![29],
+                mode: Mode::Training,
+            };
+            case.check_with_chunks(14);
+            for (mode, chunk) in [(GradientMode::Save, 4096), (GradientMode::Recompute, 14)] {
+                let run = |threads| case.run(&CpuOptions::new().threads(threads), mode, chunk);
+                let first = run(1);
+                for threads in [2, 4] {
+                    let name = &case.name;
+                    assert!(run(threads) == first, "{name}, {mode:?}, {threads} threads");
+                }
+            }
+        }
+    }
+}
+
 /// So many sequences that a tile of them is taken through all of a layer's backward at once: small layers, whole and half
 /// vectors of units, several tiles of which the last is not full, sequences without steps, and several chunks of time.
 #[test]
@@ -562,7 +594,6 @@ fn a_backward_by_tiles_matches_the_reference_on_any_number_of_threads() {
     }
 }
 
-/// A NaN in one sequence stays in it.
 /// Tiles of sequences depend on the number of threads, the results do not: of each variant bit for bit.
 #[test]
 fn every_variant_is_the_same_on_any_number_of_threads() {
@@ -595,6 +626,7 @@ fn every_variant_is_the_same_on_any_number_of_threads() {
     }
 }
 
+/// A NaN in one sequence stays in it.
 #[test]
 fn a_nan_stays_in_its_sequence() {
     for (name, builder) in variants() {

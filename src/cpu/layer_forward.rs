@@ -19,6 +19,13 @@ use crate::ops::{Gemm, Operation, Program, Recurrence, Role, RowMap};
 /// and of the threads.
 const LEAST_SEQUENCES: usize = 6;
 
+/// Where a layer is to run: threads, and elements of a vector of theirs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct On {
+    pub(super) threads: usize,
+    pub(super) lanes: usize,
+}
+
 /// Consecutive steps of a layer.
 #[derive(Debug)]
 pub(super) struct LayerForward {
@@ -30,13 +37,13 @@ pub(super) struct LayerForward {
 
 impl LayerForward {
     /// The chunks of a layer that `operations` begin with, and how many operations they are, if doing them as one is possible
-    /// and worth it on so many threads.
+    /// and worth it there.
     pub(super) fn take(
         program: &Program,
         operations: &[Operation],
-        threads: usize,
+        on: On,
     ) -> Option<(Self, usize)> {
-        let first = |from: usize| Self::chunk(program, operations.get(from..)?, threads);
+        let first = |from: usize| Self::chunk(program, operations.get(from..)?, on);
         let mut layer = first(0)?;
         let of_chunk = layer.projections.len() + 1;
         let mut taken = of_chunk;
@@ -50,7 +57,7 @@ impl LayerForward {
     }
 
     /// The chunk that `operations` begin with.
-    fn chunk(program: &Program, operations: &[Operation], threads: usize) -> Option<Self> {
+    fn chunk(program: &Program, operations: &[Operation], on: On) -> Option<Self> {
         let is_gemm = |operation: &&Operation| matches!(operation, Operation::Gemm(_));
         let count = operations.iter().take_while(is_gemm).count();
         let Operation::RecurrentForward(recurrence) = operations.get(count)? else {
@@ -68,7 +75,7 @@ impl LayerForward {
             recurrence: recurrence.clone(),
         };
         let packed = program.buffers().get(recurrence.weights.buffer.0)?.role == Role::Packed;
-        let fused = packed && layer.belongs_together() && layer.keeps_threads_busy(threads);
+        let fused = packed && layer.belongs_together() && layer.keeps_threads_busy(on);
         fused.then_some(layer)
     }
 
@@ -105,10 +112,12 @@ impl LayerForward {
             && self.projections.iter().enumerate().all(fits)
     }
 
-    fn keeps_threads_busy(&self, threads: usize) -> bool {
+    /// Many sequences do, and so does a single one where each thread has a direction of its own.
+    fn keeps_threads_busy(&self, on: On) -> bool {
         let op = &self.recurrence;
         let rows = self.projections[0].m * op.directions;
-        rows / op.steps.len() >= LEAST_SEQUENCES * threads
+        let single = op.directions >= on.threads && plain::suits_single(op, on.lanes);
+        single || rows / op.steps.len() >= LEAST_SEQUENCES * on.threads
     }
 
     /// Takes on the next chunk; not if it is another layer's.

@@ -21,7 +21,7 @@
 //! | `vector`, `row_norm`, `row_product` | what the stages and other rows share: vectors as a cell's numbers, means and deviations, products |
 //! | `packed_gemm` | matrix products with weights |
 //! | `panel_cache` | weights in panels, packed once for each version |
-//! | `layer_forward` | input's products and recurrence as one, where many sequences run |
+//! | `layer_forward` | input's products and recurrence as one, where many sequences run or a single one does |
 //! | `layer_backward` | the recurrent backward and the products over its rows as one, where many sequences run through few units |
 //! | `recurrence` | what `recurrent_forward` and `recurrent_backward` share |
 //! | the others | one operation each, named as in [`crate::ops`] |

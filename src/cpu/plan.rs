@@ -8,11 +8,12 @@ use pulp::Arch;
 use crate::cpu::access::{Accesses, Touched};
 use crate::cpu::aligned::AlignedFloats;
 use crate::cpu::layer_backward::LayerBackward;
-use crate::cpu::layer_forward::LayerForward;
+use crate::cpu::layer_forward::{LayerForward, On};
 use crate::cpu::memory::{Memory, aliases};
 use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
 use crate::cpu::panels::Panels;
 use crate::cpu::plain::LayerPanels;
+use crate::cpu::simd::lanes;
 use crate::cpu::stale::Stale;
 use crate::cpu::{CpuDevice, Threads};
 use crate::device::{DeviceBuffer, Plan, Span};
@@ -126,11 +127,11 @@ fn section_work(
     program: &Program,
     section: Section,
     aliases: &[usize],
-    threads: usize,
+    on: On,
 ) -> Vec<(&'static str, Box<dyn Run>)> {
     let (mut work, mut operations) = (Vec::new(), program.section(section));
     while let Some(operation) = operations.first() {
-        if let Some((layer, taken)) = LayerForward::take(program, operations, threads) {
+        if let Some((layer, taken)) = LayerForward::take(program, operations, on) {
             work.push(("layer_forward", Box::new(layer) as Box<dyn Run>));
             operations = &operations[taken..];
             continue;
@@ -205,10 +206,13 @@ impl CpuPlan {
         }
         let aliases = aliases(&program, external)?;
         let (mut scratch, mut panels) = (0, PanelCache::default());
+        let on = On {
+            threads: device.threads.count(),
+            lanes: lanes(device.arch),
+        };
         let (mut work, mut multiplications) = (<[Vec<Work>; 4]>::default(), [0; 4]);
         for (section, work) in Section::ALL.into_iter().zip(&mut work) {
-            let threads = device.threads.count();
-            for (name, operation) in section_work(&program, section, &aliases, threads) {
+            for (name, operation) in section_work(&program, section, &aliases, on) {
                 let mut accesses = Accesses::new(&program, &aliases);
                 operation.accesses(&mut accesses)?;
                 let touched = accesses.finish()?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
-use super::{Kind, LayerPanels, with_cell};
+use super::{Kind, LayerPanels, single, with_cell};
 use crate::cpu::panels::{Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
 use crate::cpu::tile::{ForwardRows, ForwardStep, MOST_ROWS, Tile, tile_size};
@@ -51,6 +51,9 @@ pub(in crate::cpu) fn forward(
                 panels: &panels.input[direction],
                 bias: &panels.bias[direction],
             };
+            if single::suits(op, recurrent.lanes()) {
+                return single::forward(op, (kind, direction), (input, recurrent), rows);
+            }
             sweep(op, (kind, direction), (input, recurrent), rows);
         }
     }
@@ -75,7 +78,7 @@ fn sweep<I: Start>(
 }
 
 /// What the sums of a step start from.
-trait Start: Copy + Send + Sync {
+pub(super) trait Start: Copy + Send + Sync {
     /// Terms that it adds before those of the states.
     fn terms(self) -> usize;
 
@@ -130,7 +133,7 @@ impl Start for Gates {
 
 /// What enters a layer, and its weights.
 #[derive(Debug, Clone, Copy)]
-struct Input<'a> {
+pub(super) struct Input<'a> {
     rows: Entering<'a>,
     panels: &'a Panels,
     bias: &'a Panels,
@@ -219,7 +222,9 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
             if step.count == 1 && inputs == 0 {
                 for index in 0..count / 2 {
                     let first = 2 * place(index, count / 2);
-                    Units::compute_pair([units(first), units(first + 1)], &mut step);
+                    let pair = [units(first), units(first + 1)];
+                    let begun = [pair[0].begin(&step, 0), pair[1].begin(&step, 0)];
+                    Units::compute_pair(pair, &mut step, begun);
                 }
                 done = count / 2 * 2;
             }
@@ -238,16 +243,16 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
 }
 
 /// A vector of units.
-struct Units<'a, S: Simd, C, I, const V: usize> {
-    simd: S,
-    cell: C,
-    input: I,
+pub(super) struct Units<'a, S: Simd, C, I, const V: usize> {
+    pub(super) simd: S,
+    pub(super) cell: C,
+    pub(super) input: I,
     /// Number of the vector.
-    number: usize,
-    panel: &'a [S::f32s],
-    hidden: usize,
-    first: usize,
-    keep: bool,
+    pub(super) number: usize,
+    pub(super) panel: &'a [S::f32s],
+    pub(super) hidden: usize,
+    pub(super) first: usize,
+    pub(super) keep: bool,
 }
 
 impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
@@ -265,7 +270,7 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
         let mut slots = [[simd.splat_f32s(0.0); SLOTS]; R];
         for r in 0..R {
             slots[r] = match terms.start {
-                0 => self.input.begin(self, step, row + r),
+                0 => self.begin(step, row + r),
                 _ => partial[row + r],
             };
         }
@@ -287,14 +292,36 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
         }
     }
 
-    /// Computes the units of the only sequence.
+    /// The sums of a row before any term.
     #[inline(always)]
-    fn compute_pair([first, second]: [Self; 2], step: &mut ForwardStep<'_>) {
+    pub(super) fn begin(&self, step: &ForwardStep<'_>, row: usize) -> [S::f32s; SLOTS] {
+        self.input.begin(self, step, row)
+    }
+
+    /// Adds the input's terms of `R` rows from row `row` of the batch on.
+    #[inline(always)]
+    pub(super) fn enter<const R: usize>(&self, row: usize, slots: &mut [[S::f32s; SLOTS]; R]) {
+        let terms = 0..self.input.terms();
+        self.input.add::<S, C, R, V>(self, row, terms, slots);
+    }
+
+    /// Computes the only sequence's units from what the input gives.
+    #[inline(always)]
+    pub(super) fn compute_one(&self, step: &mut ForwardStep<'_>, begun: [S::f32s; SLOTS]) {
+        let mut slots = [begun];
+        let row = &step.h_previous[..self.hidden];
+        add_product::<S, 1, V>(self.simd, self.panel, [row], &mut slots, C::PRODUCTS);
+        self.finish(step, 0, slots[0]);
+    }
+
+    /// Likewise of two vectors.
+    #[inline(always)]
+    pub(super) fn compute_pair(
+        [first, second]: [Self; 2],
+        step: &mut ForwardStep<'_>,
+        mut slots: [[S::f32s; SLOTS]; 2],
+    ) {
         let simd = first.simd;
-        let mut slots = [
-            load_gates::<S, C, V>(simd, &step.gates[first.gates(0)]),
-            load_gates::<S, C, V>(simd, &step.gates[second.gates(0)]),
-        ];
         let mut sums = [[simd.splat_f32s(0.0); V]; 2];
         for (sums, slots) in sums.iter_mut().zip(&slots) {
             for v in 0..V {
