@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::cpu::memory_pool::{MemoryPool, Pooled};
-use crate::error::{Error, Result, zeros};
+use crate::error::{Error, Result};
 
 /// Bytes of a cache line on all that matter, and of the widest vector.
 const LINE: usize = 64;
@@ -27,10 +27,7 @@ impl AlignedFloats {
     /// # Errors
     /// [`Error::OutOfMemory`] names `label`.
     pub(crate) fn zeros(label: &str, len: usize) -> Result<Self> {
-        // The message tells what was asked for, not what aligning it takes.
-        let room = zeros(label, len.saturating_add(LINE_FLOATS - 1));
-        let refused = |_| Error::OutOfMemory(format!("`{label}`, {len} elements"));
-        Ok(Self::new(Pooled::from(room.map_err(refused)?), len))
+        Self::from_pool(&Arc::default(), label, len)
     }
 
     /// Memory of a pool: zeros but for the first [`stale`](Self::stale) floats.

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::cpu::huge_pages;
+
 /// Where dropped plans' memory goes. The memory knows its pool without keeping it.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryPool {
@@ -61,6 +63,9 @@ impl MemoryPool {
         };
         let stale = if stale { values.len().min(len) } else { 0 };
         values.resize(len, 0.0);
+        if stale == 0 {
+            huge_pages::collapse(&mut values);
+        }
         Ok(Pooled {
             values,
             stale,
@@ -89,6 +94,7 @@ impl MemoryPool {
             self.release();
             (values.try_reserve_exact(capacity)).map_err(|error| error.to_string())?;
         }
+        huge_pages::wish(values.spare_capacity_mut());
         // The allocator may have given more.
         self.lock().lend(values.capacity());
         Ok(values)

@@ -9,6 +9,7 @@
 //! | `aligned` | floats that begin at a cache line |
 //! | `memory` | the buffers: who may touch them, and lending parts of one buffer as separate slices |
 //! | `memory_pool`, `stale` | memory of dropped plans for the next ones, and which of it has to be cleared |
+//! | `huge_pages` | a wish for large pages under large memory |
 //! | `plan` | a loaded program: checked once, then run |
 //! | `access` | what an operation touches, checked when a program is loaded |
 //! | `matrix_product` | the `gemm` crate behind bounds checks |
@@ -39,6 +40,7 @@ mod fill;
 mod gather_rows;
 mod gemm;
 mod gradient_norm;
+mod huge_pages;
 mod layer_backward;
 mod layer_forward;
 mod layer_norm_rows;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::memory_pool::MemoryPool;
-use crate::cpu::panels::{LaneRun, Panels, TERMS, for_row_groups, product, product_of_row};
+use crate::cpu::panels::{Block, LaneRun, Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::parallel::{for_chunks, threads};
 use crate::cpu::simd::{lanes, load_all, store_all};
 use crate::error::Result;
@@ -125,7 +125,7 @@ impl WithSimd for Sweep<'_> {
             let panels = self.operands.panels;
             let columns = |panel: usize| Columns {
                 simd,
-                panel: &panels.panel::<S>(panel)[terms.start * VECTORS..terms.end * VECTORS],
+                block: panels.block::<S>(panel, terms.clone()),
                 terms: terms.clone(),
                 first: panel * VECTORS * S::F32_LANES,
             };
@@ -149,7 +149,7 @@ impl WithSimd for Sweep<'_> {
 /// Some columns and terms.
 struct Columns<'a, S: Simd> {
     simd: S,
-    panel: &'a [S::f32s],
+    block: Block<'a, S::f32s>,
     terms: std::ops::Range<usize>,
     first: usize,
 }
@@ -167,7 +167,7 @@ impl<S: Simd> Columns<'_, S> {
             inputs[r] = &operands.row(sweep.first + row + r)[self.terms.clone()];
             sums[r] = self.start(sweep, row + r);
         }
-        let sums = product(simd, self.panel, inputs, sums);
+        let sums = product(simd, self.block.of_group(row / R), inputs, sums);
         for (r, sums) in sums.into_iter().enumerate() {
             store_all(simd, &mut sweep.c[self.columns(op, row + r)], sums);
         }
@@ -180,7 +180,7 @@ impl<S: Simd> Columns<'_, S> {
         let operands = sweep.operands;
         let row = &operands.row(sweep.first)[first.terms.clone()];
         let sums = [first.start(sweep, 0), second.start(sweep, 0)];
-        let panels = [first.panel, second.panel];
+        let panels = [first.block.panel, second.block.panel];
         let sums = product_of_row(first.simd, panels, row, sums);
         for (columns, sums) in pair.iter().zip(sums) {
             store_all(

@@ -4,6 +4,7 @@
 //! it from one end to the other. What the vectors of a panel are is the caller's choice: for the forward the gates of a
 //! vector of units, so that the gates' sums come out ready for the cell's arithmetic.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -92,6 +93,31 @@ impl Panels {
         &S::as_simd_f32s(&self.values).0[panel * len..(panel + 1) * len]
     }
 
+    /// Some terms of a panel, for a walk through all panels before the next terms.
+    #[inline(always)]
+    pub(super) fn block<S: Simd>(&self, panel: usize, terms: Range<usize>) -> Block<'_, S::f32s> {
+        let vectors = self.vectors;
+        let next = panel + 1;
+        let ahead = match next * self.terms * vectors * S::F32_LANES < self.values.len() {
+            true => self.ahead::<S>(next, terms.start * vectors),
+            false => self.ahead::<S>(0, terms.end % self.terms * vectors),
+        };
+        let panel = &self.panel::<S>(panel)[terms.start * vectors..terms.end * vectors];
+        Block { panel, ahead }
+    }
+
+    /// What to read later: panel number `panel` from a vector on. Of panels that a near cache holds anyway it is always the
+    /// first, which costs nothing to ask for.
+    #[inline(always)]
+    pub(super) fn ahead<S: Simd>(&self, panel: usize, vector: usize) -> Ahead<S::f32s> {
+        const NEAR: usize = 1 << 15;
+        let panels = &S::as_simd_f32s(&self.values).0;
+        match self.values.len() > NEAR {
+            true => Ahead::of(panels).skip(panel * self.terms * self.vectors + vector),
+            false => Ahead::of(panels),
+        }
+    }
+
     /// Vectors of a panel.
     pub(super) fn vectors(&self) -> usize {
         self.vectors
@@ -103,22 +129,79 @@ impl Panels {
     }
 }
 
-/// `sums[r] + rows[r] * panel` for `R` rows at a time. Each element's sum goes from the first term to the last, however many
-/// rows there are.
+/// Where weights lie that a later product reads. Large ones come from a far cache, which answers too slowly for a few rows'
+/// arithmetic; while a product goes through its own terms it asks for a vector of each term of these.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead<T>(*const T);
+
+impl<T> Ahead<T> {
+    #[inline(always)]
+    fn of(weights: &[T]) -> Self {
+        Self(weights.as_ptr())
+    }
+
+    /// From some vectors further on.
+    #[inline(always)]
+    pub(super) fn skip(self, vectors: usize) -> Self {
+        Self(self.0.wrapping_add(vectors))
+    }
+
+    /// Asks for a vector, to come into the second nearest cache.
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "the intrinsic takes a pointer")]
+    #[inline(always)]
+    fn prefetch(self, vector: usize) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a hint, without effect on what a program computes; an address that cannot be read is ignored.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(self.0.wrapping_add(vector).cast()) }
+    }
+
+    /// Elsewhere there is no stable way to ask.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    fn prefetch(self, _: usize) {}
+}
+
+/// Weights of a product, and of a later one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block<'a, T> {
+    pub(super) panel: &'a [T],
+    pub(super) ahead: Ahead<T>,
+}
+
+impl<'a, T> Block<'a, T> {
+    /// Without a later product.
+    #[inline(always)]
+    pub(super) fn alone(panel: &'a [T]) -> Self {
+        let ahead = Ahead::of(panel);
+        Self { panel, ahead }
+    }
+
+    /// For group number `group` of rows: groups share out the later weights, a vector of each term for one.
+    #[inline(always)]
+    pub(super) fn of_group(self, group: usize) -> Self {
+        let ahead = self.ahead.skip(group);
+        Self { ahead, ..self }
+    }
+}
+
+/// `sums[r] + rows[r] * panel` for `R` rows at a time, while the weights of a later product come nearer. Each element's sum goes
+/// from the first term to the last, however many rows there are.
 #[inline(always)]
 pub(super) fn product<S: Simd, const R: usize, const V: usize>(
     simd: S,
-    panel: &[S::f32s],
+    block: Block<'_, S::f32s>,
     rows: [&[f32]; R],
     mut sums: [[S::f32s; V]; R],
 ) -> [[S::f32s; V]; R] {
-    let terms = panel.as_chunks::<V>().0;
+    let terms = block.panel.as_chunks::<V>().0;
     // Plain loops: closures over arrays are not always inlined into the vectorised function.
     let mut inputs: [&[f32]; R] = [&[]; R];
     for r in 0..R {
         inputs[r] = &rows[r][..terms.len()];
     }
     for (term, weights) in terms.iter().enumerate() {
+        block.ahead.prefetch(term * V);
         let mut input = [simd.splat_f32s(0.0); R];
         for r in 0..R {
             input[r] = simd.splat_f32s(inputs[r][term]);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::cpu::panels::{Panels, TERMS, for_row_groups, product};
+use crate::cpu::panels::{Block, Panels, TERMS, for_row_groups, product};
 use crate::cpu::simd::{load_all, store_all};
 use crate::cpu::tile::{Contiguous, StepTarget};
 
@@ -89,9 +89,10 @@ impl<S: Simd> RowProduct<'_, S> {
             for number in 0..self.columns.div_ceil(N * S::F32_LANES) {
                 let first = number * N * S::F32_LANES;
                 let columns = first..self.columns.min(first + N * S::F32_LANES);
-                let panel = &panels.panel::<S>(number)[terms.start * N..terms.end * N];
+                let block = panels.block::<S>(number, terms.clone());
                 for_row_groups!(S, self.count, row, R => {
-                    self.rows::<R, N>((panel, terms.clone()), columns.clone(), row, target);
+                    let block = block.of_group(row / R);
+                    self.rows::<R, N>((block, terms.clone()), columns.clone(), row, target);
                 });
             }
         }
@@ -101,7 +102,7 @@ impl<S: Simd> RowProduct<'_, S> {
     #[inline(always)]
     fn rows<const R: usize, const N: usize>(
         &self,
-        (panel, terms): (&[S::f32s], Range<usize>),
+        (block, terms): (Block<'_, S::f32s>, Range<usize>),
         columns: Range<usize>,
         row: usize,
         target: &mut impl StepTarget,
@@ -116,7 +117,7 @@ impl<S: Simd> RowProduct<'_, S> {
                 sums[r] = load_all(simd, &target.row(row + r)[columns.clone()]);
             }
         }
-        let sums = product(simd, panel, inputs, sums);
+        let sums = product(simd, block, inputs, sums);
         for (r, sums) in sums.into_iter().enumerate() {
             store_all(simd, &mut target.row(row + r)[columns.clone()], sums);
         }

@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
 use super::{Kind, LayerPanels, single, with_cell};
-use crate::cpu::panels::{Panels, TERMS, for_row_groups, product, product_of_row};
+use crate::cpu::panels::{Ahead, Block, Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
 use crate::cpu::tile::{ForwardRows, ForwardStep, MOST_ROWS, Tile, tile_size};
 use crate::ops::Recurrence;
@@ -69,9 +69,11 @@ fn sweep<I: Start>(
         with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
             cell,
             tile,
-            input,
-            panels,
-            hidden: op.hidden,
+            weights: Weights {
+                input,
+                recurrent: panels,
+                hidden: op.hidden,
+            },
             keep: op.keeps_gates,
         }));
     });
@@ -81,6 +83,9 @@ fn sweep<I: Start>(
 pub(super) trait Start: Copy + Send + Sync {
     /// Terms that it adds before those of the states.
     fn terms(self) -> usize;
+
+    /// The weights of its terms.
+    fn panels(&self) -> Option<&Panels>;
 
     /// The sums of a row before any term.
     fn begin<S: Simd, C: PlainCell<V>, const V: usize>(
@@ -95,7 +100,7 @@ pub(super) trait Start: Copy + Send + Sync {
         self,
         units: &Units<'_, S, C, Self, V>,
         row: usize,
-        terms: Range<usize>,
+        terms: (Range<usize>, Ahead<S::f32s>),
         slots: &mut [[S::f32s; SLOTS]; R],
     );
 }
@@ -108,6 +113,11 @@ impl Start for Gates {
     #[inline(always)]
     fn terms(self) -> usize {
         0
+    }
+
+    #[inline(always)]
+    fn panels(&self) -> Option<&Panels> {
+        None
     }
 
     #[inline(always)]
@@ -125,7 +135,7 @@ impl Start for Gates {
         self,
         _: &Units<'_, S, C, Self, V>,
         _: usize,
-        _: Range<usize>,
+        _: (Range<usize>, Ahead<S::f32s>),
         _: &mut [[S::f32s; SLOTS]; R],
     ) {
     }
@@ -143,6 +153,11 @@ impl Start for Input<'_> {
     #[inline(always)]
     fn terms(self) -> usize {
         self.rows.inputs
+    }
+
+    #[inline(always)]
+    fn panels(&self) -> Option<&Panels> {
+        Some(self.panels)
     }
 
     #[inline(always)]
@@ -165,7 +180,7 @@ impl Start for Input<'_> {
         self,
         units: &Units<'_, S, C, Self, V>,
         row: usize,
-        terms: Range<usize>,
+        (terms, ahead): (Range<usize>, Ahead<S::f32s>),
         slots: &mut [[S::f32s; SLOTS]; R],
     ) {
         let mut rows: [&[f32]; R] = [&[]; R];
@@ -174,7 +189,7 @@ impl Start for Input<'_> {
         }
         let panel = self.panels.panel::<S>(units.number);
         let panel = &panel[terms.start * V..terms.end * V];
-        add_product::<S, R, V>(units.simd, panel, rows, slots, C::INPUTS);
+        add_product::<S, R, V>(units.simd, Block { panel, ahead }, rows, slots, C::INPUTS);
     }
 }
 
@@ -182,9 +197,7 @@ impl Start for Input<'_> {
 struct Sweep<'a, C, I, const V: usize> {
     cell: C,
     tile: Tile<'a, ForwardRows<'a>>,
-    input: I,
-    panels: &'a Panels,
-    hidden: usize,
+    weights: Weights<'a, I>,
     keep: bool,
 }
 
@@ -194,7 +207,9 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let mut partial = [[simd.splat_f32s(0.0); SLOTS]; MOST_ROWS];
-        let inputs = self.input.terms();
+        let weights = self.weights;
+        let Weights { input, hidden, .. } = weights;
+        let inputs = input.terms();
         let mut backwards = false;
         for step in self.tile.steps() {
             let Some(mut step) = self.tile.step(step) else {
@@ -204,14 +219,14 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
             let units = |number: usize| Units {
                 simd,
                 cell: self.cell,
-                input: self.input,
+                input,
                 number,
-                panel: self.panels.panel::<S>(number),
-                hidden: self.hidden,
+                panel: weights.recurrent.panel::<S>(number),
+                hidden,
                 first: number * S::F32_LANES,
                 keep: self.keep,
             };
-            let count = self.hidden.div_ceil(S::F32_LANES);
+            let count = hidden.div_ceil(S::F32_LANES);
             // To and fro: what a step read last is in the nearest cache when the next begins with it.
             backwards = !backwards;
             let place = |index: usize, len: usize| match backwards {
@@ -230,14 +245,45 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
             }
             for index in 0..count - done {
                 let units = units(done + place(index, count - done));
+                let next = done + place((index + 1).min(count - done - 1), count - done);
                 // A block of a panel's terms stays in a near cache while all rows pass.
-                for block in (0..inputs + self.hidden).step_by(TERMS) {
-                    let terms = block..(inputs + self.hidden).min(block + TERMS);
+                for block in (0..inputs + hidden).step_by(TERMS) {
+                    let terms = block..(inputs + hidden).min(block + TERMS);
+                    let ahead = weights.ahead::<S, V>((units.number, next), terms.end);
                     for_row_groups!(S, step.count, row, R => {
-                        units.compute::<R>(&mut step, row, terms.clone(), &mut partial);
-                    });
+                                            let ahead = ahead.skip(row / R);
+                    units.compute::<R>(&mut step, row, (terms.clone(), ahead), &mut partial);
+                                        });
                 }
             }
+        }
+    }
+}
+
+/// The weights of both products, in the order in which a step reads them.
+#[derive(Clone, Copy)]
+struct Weights<'a, I> {
+    input: I,
+    recurrent: &'a Panels,
+    hidden: usize,
+}
+
+impl<I: Start> Weights<'_, I> {
+    /// What follows term `term` of a vector of units, after its last the `next` vector's.
+    #[inline(always)]
+    fn ahead<S: Simd, const V: usize>(
+        &self,
+        (number, next): (usize, usize),
+        term: usize,
+    ) -> Ahead<S::f32s> {
+        let inputs = self.input.terms();
+        let (number, term) = match term < inputs + self.hidden {
+            true => (number, term),
+            false => (next, 0),
+        };
+        match self.input.panels() {
+            Some(panels) if term < inputs => panels.ahead::<S>(number, term * V),
+            _ => self.recurrent.ahead::<S>(number, (term - inputs) * V),
         }
     }
 }
@@ -263,7 +309,7 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
         &self,
         step: &mut ForwardStep<'_>,
         row: usize,
-        terms: Range<usize>,
+        (terms, ahead): (Range<usize>, Ahead<S::f32s>),
         partial: &mut [[S::f32s; SLOTS]; MOST_ROWS],
     ) {
         let (simd, hidden, inputs) = (self.simd, self.hidden, self.input.terms());
@@ -275,14 +321,18 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
             };
         }
         let entering = terms.start.min(inputs)..terms.end.min(inputs);
-        (self.input).add::<S, C, R, V>(self, step.row + row, entering, &mut slots);
+        let then = ahead.skip(entering.len() * V);
+        (self.input).add::<S, C, R, V>(self, step.row + row, (entering, ahead), &mut slots);
         let terms = terms.start.saturating_sub(inputs)..terms.end.saturating_sub(inputs);
         let mut rows: [&[f32]; R] = [&[]; R];
         for (r, states) in rows.iter_mut().enumerate() {
             *states = &step.h_previous[(row + r) * hidden..][terms.clone()];
         }
-        let panel = &self.panel[terms.start * V..terms.end * V];
-        add_product::<S, R, V>(simd, panel, rows, &mut slots, C::PRODUCTS);
+        let block = Block {
+            panel: &self.panel[terms.start * V..terms.end * V],
+            ahead: then,
+        };
+        add_product::<S, R, V>(simd, block, rows, &mut slots, C::PRODUCTS);
         if terms.end < hidden {
             partial[row..row + R].copy_from_slice(&slots);
             return;
@@ -301,7 +351,7 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
     /// Adds the input's terms of `R` rows from row `row` of the batch on.
     #[inline(always)]
     pub(super) fn enter<const R: usize>(&self, row: usize, slots: &mut [[S::f32s; SLOTS]; R]) {
-        let terms = 0..self.input.terms();
+        let terms = (0..self.input.terms(), Block::alone(self.panel).ahead);
         self.input.add::<S, C, R, V>(self, row, terms, slots);
     }
 
@@ -310,7 +360,8 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
     pub(super) fn compute_one(&self, step: &mut ForwardStep<'_>, begun: [S::f32s; SLOTS]) {
         let mut slots = [begun];
         let row = &step.h_previous[..self.hidden];
-        add_product::<S, 1, V>(self.simd, self.panel, [row], &mut slots, C::PRODUCTS);
+        let block = Block::alone(self.panel);
+        add_product::<S, 1, V>(self.simd, block, [row], &mut slots, C::PRODUCTS);
         self.finish(step, 0, slots[0]);
     }
 
@@ -379,7 +430,7 @@ impl<S: Simd, C: PlainCell<V>, I: Start, const V: usize> Units<'_, S, C, I, V> {
 #[inline(always)]
 fn add_product<S: Simd, const R: usize, const V: usize>(
     simd: S,
-    panel: &[S::f32s],
+    block: Block<'_, S::f32s>,
     rows: [&[f32]; R],
     slots: &mut [[S::f32s; SLOTS]; R],
     places: [usize; V],
@@ -390,7 +441,7 @@ fn add_product<S: Simd, const R: usize, const V: usize>(
             sums[r][v] = slots[r][places[v]];
         }
     }
-    let sums = product(simd, panel, rows, sums);
+    let sums = product(simd, block, rows, sums);
     for r in 0..R {
         for v in 0..V {
             slots[r][places[v]] = sums[r][v];

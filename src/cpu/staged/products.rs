@@ -257,11 +257,6 @@ impl<S: Simd> UnitSums<'_, S> {
         }
     }
 
-    #[inline(always)]
-    fn panel<const V: usize>(&self, number: usize, terms: Range<usize>) -> &[S::f32s] {
-        &self.panels.panel::<S>(number)[terms.start * V..terms.end * V]
-    }
-
     /// Adds some terms for `R` rows from `row` on.
     #[inline(always)]
     fn rows<const R: usize, const V: usize, const UNIT: usize>(
@@ -278,7 +273,8 @@ impl<S: Simd> UnitSums<'_, S> {
             inputs[r] = &self.of.rows[(row + r) * self.of.terms..][terms.clone()];
             sums[r] = self.start::<V, UNIT>(slots, terms.start, (number, row + r), target);
         }
-        let sums = product(simd, self.panel::<V>(number, terms), inputs, sums);
+        let block = self.panels.block::<S>(number, terms).of_group(row / R);
+        let sums = product(simd, block, inputs, sums);
         for (r, sums) in sums.into_iter().enumerate() {
             self.end::<V, UNIT>(slots, sums, (number, row + r), target);
         }
@@ -297,10 +293,8 @@ impl<S: Simd> UnitSums<'_, S> {
             self.start::<V, UNIT>(slots, terms.start, (number, 0), target),
             self.start::<V, UNIT>(slots, terms.start, (number + 1, 0), target),
         ];
-        let panels = [
-            self.panel::<V>(number, terms.clone()),
-            self.panel::<V>(number + 1, terms.clone()),
-        ];
+        let panel = |number: usize| self.panels.block::<S>(number, terms.clone()).panel;
+        let panels = [panel(number), panel(number + 1)];
         let [first, second] = product_of_row(self.simd, panels, &self.of.rows[terms], sums);
         self.end::<V, UNIT>(slots, first, (number, 0), target);
         self.end::<V, UNIT>(slots, second, (number + 1, 0), target);
