@@ -16,8 +16,11 @@ pub(super) fn wish(memory: &mut [MaybeUninit<f32>]) {
 
 /// Moves memory into large pages whose small ones are there already, as where the allocator had it in use before.
 pub(super) fn collapse(memory: &mut [f32]) {
+    /// Of Linux 6.1 on; `libc` names it for the GNU library alone.
     #[cfg(target_os = "linux")]
-    advise(memory, libc::MADV_COLLAPSE);
+    const COLLAPSE: libc::c_int = 25;
+    #[cfg(target_os = "linux")]
+    advise(memory, COLLAPSE);
     #[cfg(not(target_os = "linux"))]
     let _ = memory;
 }

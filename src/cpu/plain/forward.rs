@@ -251,9 +251,9 @@ impl<C: PlainCell<V>, I: Start, const V: usize> WithSimd for Sweep<'_, C, I, V> 
                     let terms = block..(inputs + hidden).min(block + TERMS);
                     let ahead = weights.ahead::<S, V>((units.number, next), terms.end);
                     for_row_groups!(S, step.count, row, R => {
-                                            let ahead = ahead.skip(row / R);
-                    units.compute::<R>(&mut step, row, (terms.clone(), ahead), &mut partial);
-                                        });
+                        let terms = (terms.clone(), ahead.skip(row / R));
+                        units.compute::<R>(&mut step, row, terms, &mut partial);
+                    });
                 }
             }
         }
