@@ -364,6 +364,11 @@ impl PackedBatch {
         &self.data
     }
 
+    /// The rows without their packing.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
     /// The rows of each sequence in the caller's order, each `[length, features]`.
     pub fn to_sequences(&self) -> Vec<Vec<f32>> {
         let mut sequences = vec![Vec::new(); self.packing.batch()];

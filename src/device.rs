@@ -222,7 +222,7 @@ pub(crate) fn bind<'a>(
             ));
         }
         if buffer.len() != spec.len {
-            return Err(Error::shape(spec.label, spec.len, buffer.len()));
+            return Err(Error::shape(spec.label.clone(), spec.len, buffer.len()));
         }
         if spec.precision != Precision::F32 {
             return Err(Error::shape(
@@ -232,12 +232,12 @@ pub(crate) fn bind<'a>(
             ));
         }
         if bound[id.0].replace(buffer).is_some() {
-            return Err(Error::shape(spec.label, "one external buffer", "two"));
+            return Err(Error::shape(spec.label.clone(), "one external buffer", "two"));
         }
     }
     for (spec, bound) in program.buffers().iter().zip(&bound) {
         if spec.role == Role::External && bound.is_none() {
-            return Err(Error::shape(spec.label, "an external buffer", "none"));
+            return Err(Error::shape(spec.label.clone(), "an external buffer", "none"));
         }
     }
     Ok(bound)

@@ -2,18 +2,20 @@
 //!
 //! They are found on the host, in double precision from one generator, so every device starts from the same.
 
+use std::sync::Arc;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Bias, Cell, Coupled, RnnConfig};
-use crate::error::{Error, Result};
+use crate::config::{Bias, Cell, Coupled, GruUpdate, RnnConfig};
+use crate::error::{Error, Result, check_finite};
 use crate::params::{ParameterEntry, ParameterKind, Parameters};
 
 /// How the elements of a matrix `[outputs, inputs]` are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WeightInitial {
-    /// PyTorch's default for recurrent layers: uniform in `±1 / sqrt(hidden)`.
+    /// PyTorch's default for recurrent layers: uniform in `±1 / sqrt(hidden)`; of another matrix, `±1 / sqrt(outputs)`.
     Uniform,
     /// Glorot and Bengio 2010: uniform in `±sqrt(6 / (inputs + outputs))`.
     XavierUniform,
@@ -50,6 +52,9 @@ pub struct Initial {
     /// The LSTM's bias of the forget gate (Gers et al. 2000; Jozefowicz et al. 2015): with 1 a cell remembers before it has
     /// learnt to. Other cells have no such gate and take no notice.
     pub forget_bias: f32,
+    /// Gates of LSTM and GRU that remember up to so many steps from the start, in place of the forget gate's bias: see
+    /// [`ParameterInitial::Chrono`].
+    pub memory: Option<usize>,
 }
 
 impl Default for Initial {
@@ -59,8 +64,115 @@ impl Default for Initial {
             input: WeightInitial::XavierUniform,
             recurrent: WeightInitial::Orthogonal,
             forget_bias: 1.0,
+            memory: None,
         }
     }
+}
+
+/// How one parameter of a model begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ParameterInitial {
+    /// All elements this number.
+    Constant(f32),
+    /// Uniform in plus and minus this bound.
+    Uniform(f32),
+    /// As many equal parts as there are numbers, each filled with its own: a recurrent layer's bias, gate by gate.
+    Blocks(Vec<f32>),
+    /// As many equal parts as there are signs. For each unit `b = ln(uniform(1, steps - 1))` is drawn, and each part's unit is `b`
+    /// times the part's sign: gates that forget half of what they hold in 1 to `steps` steps (chrono initialisation, Tallec and
+    /// Ollivier 2018).
+    Chrono {
+        /// Steps that the slowest units remember.
+        steps: usize,
+        /// Of each part: 1, -1, or 0 for one that begins at 0.
+        signs: Vec<f32>,
+    },
+    /// A matrix `[rows, columns]` drawn in parts of `rows` rows each, such as a recurrent layer's gates.
+    Matrix {
+        /// How.
+        weight: WeightInitial,
+        /// Rows of a part.
+        rows: usize,
+    },
+    /// These.
+    Values(Arc<[f32]>),
+}
+
+impl ParameterInitial {
+    /// Fills a parameter of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it does not fit the shape, [`Error::Data`] for a number that is not finite.
+    pub(crate) fn fill(&self, name: &str, shape: &[usize], seed: u64, values: &mut [f32]) -> Result<()> {
+        let misfit = |expected: String| {
+            let what = format!("initial values of `{name}`");
+            Err(Error::shape(what, expected, format!("{shape:?}")))
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(stream_of(name));
+        match self {
+            Self::Constant(value) => {
+                check_finite("initial value", &[*value])?;
+                values.fill(*value);
+            }
+            Self::Uniform(bound) => {
+                if !(*bound > 0.0 && (2.0 * bound).is_finite()) {
+                    let expected = "a bound greater than zero and finite";
+                    return Err(Error::data("initial values", expected, bound));
+                }
+                values.fill_with(|| random.random_range(-bound..*bound));
+            }
+            Self::Blocks(blocks) => {
+                check_finite("initial value", blocks)?;
+                if blocks.is_empty() || !values.len().is_multiple_of(blocks.len()) {
+                    return misfit(format!("a multiple of {} elements", blocks.len()));
+                }
+                let each = values.len() / blocks.len();
+                for (part, value) in values.chunks_mut(each).zip(blocks) {
+                    part.fill(*value);
+                }
+            }
+            Self::Chrono { steps, signs } => {
+                if signs.is_empty() || !values.len().is_multiple_of(signs.len()) {
+                    return misfit(format!("a multiple of {} elements", signs.len()));
+                }
+                let units = values.len() / signs.len();
+                let longest = (*steps as f32 - 1.0).max(2.0);
+                for unit in 0..units {
+                    let bias = random.random_range(1.0..longest).ln();
+                    for (part, sign) in signs.iter().enumerate() {
+                        values[part * units + unit] = sign * bias;
+                    }
+                }
+            }
+            Self::Matrix { weight, rows } => {
+                let &[all, columns] = shape else {
+                    return misfit("a matrix".to_owned());
+                };
+                if *rows == 0 || !all.is_multiple_of(*rows) {
+                    return misfit(format!("a multiple of {rows} rows"));
+                }
+                for part in values.chunks_mut(rows * columns) {
+                    draw(*weight, part, [*rows, columns], &mut random);
+                }
+            }
+            Self::Values(given) => {
+                check_finite("initial value", given)?;
+                if given.len() != values.len() {
+                    return misfit(format!("{} elements", given.len()));
+                }
+                values.copy_from_slice(given);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stream of random numbers of each name (FNV-1a), so that a model's other parameters begin as they did when one is added.
+fn stream_of(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl Parameters {
@@ -70,72 +182,84 @@ impl Parameters {
     /// [`Error::Option`] if the forget gate's bias is not finite, or not 0 where the LSTM has no bias or no forget gate of
     /// its own; [`Error::Overflow`] if the parameters do not fit a 32-bit index.
     pub fn initial(config: &RnnConfig, initial: &Initial, seed: u64) -> Result<Self> {
-        check_forget_bias(config, initial.forget_bias)?;
+        initial.check(config)?;
         let mut parameters = Self::zeros(config)?;
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
         for entry in parameters.layout().clone().entries() {
             let range = entry.offset..entry.offset + entry.len();
             let values = &mut parameters.data_mut()[range];
-            fill(config, initial, entry, values, &mut random);
+            (initial.of(config, entry)).fill(&entry.name, &entry.shape, seed, values)?;
         }
         Ok(parameters)
     }
 }
 
-fn check_forget_bias(config: &RnnConfig, bias: f32) -> Result<()> {
-    let spec = config.spec();
-    let refuse = |reason: &str| Err(Error::option("forget_bias", reason));
-    if !bias.is_finite() {
-        return refuse("must be a finite number");
+impl Initial {
+    /// Refuses what a configuration cannot begin with.
+    pub(crate) fn check(&self, config: &RnnConfig) -> Result<()> {
+        let spec = config.spec();
+        let refuse = |reason: &str| Err(Error::option("forget_bias", reason));
+        if !self.forget_bias.is_finite() {
+            return refuse("must be a finite number");
+        }
+        if self.forget_bias == 0.0 || spec.cell != Cell::Lstm {
+            return Ok(());
+        }
+        if spec.bias == Bias::None {
+            return refuse("must be 0 in a network without biases");
+        }
+        if spec.coupled == Some(Coupled::ForgetFromInput) {
+            return refuse("must be 0 where the forget gate is one minus the input gate");
+        }
+        Ok(())
     }
-    if bias == 0.0 || spec.cell != Cell::Lstm {
-        return Ok(());
-    }
-    if spec.bias == Bias::None {
-        return refuse("must be 0 in a network without biases");
-    }
-    if spec.coupled == Some(Coupled::ForgetFromInput) {
-        return refuse("must be 0 where the forget gate is one minus the input gate");
-    }
-    Ok(())
-}
 
-fn fill(
-    config: &RnnConfig,
-    initial: &Initial,
-    entry: &ParameterEntry,
-    values: &mut [f32],
-    random: &mut impl Rng,
-) {
-    use ParameterKind as Kind;
-    let hidden = config.hidden_size();
-    let columns = entry.shape.last().copied().unwrap_or(1);
-    match entry.kind {
-        Kind::WeightInput | Kind::WeightRecurrent => {
-            let kind = match entry.kind {
-                Kind::WeightInput => initial.input,
-                _ => initial.recurrent,
-            };
-            for gate in values.chunks_mut(hidden * columns) {
-                draw(kind, gate, [hidden, columns], hidden, random);
+    /// How a tensor of a network begins.
+    pub(crate) fn of(&self, config: &RnnConfig, entry: &ParameterEntry) -> ParameterInitial {
+        use ParameterKind as Kind;
+        let hidden = config.hidden_size();
+        let matrix = |weight, rows| match weight {
+            WeightInitial::Uniform => ParameterInitial::Uniform(1.0 / (hidden as f32).sqrt()),
+            _ => ParameterInitial::Matrix { weight, rows },
+        };
+        match entry.kind {
+            Kind::WeightInput => matrix(self.input, hidden),
+            Kind::WeightRecurrent => matrix(self.recurrent, hidden),
+            Kind::WeightProjection => matrix(self.input, entry.shape[0]),
+            Kind::NormInput | Kind::NormRecurrent | Kind::NormCellWeight | Kind::NormGates => {
+                ParameterInitial::Constant(1.0)
+            }
+            // Gates are i, f, g, o or r, z, n.
+            Kind::BiasInput => match (config.spec().cell, self.memory) {
+                (Cell::Lstm, None) => {
+                    ParameterInitial::Blocks(vec![0.0, self.forget_bias, 0.0, 0.0])
+                }
+                (Cell::Lstm, Some(steps)) => {
+                    let signs = vec![-1.0, 1.0, 0.0, 0.0];
+                    ParameterInitial::Chrono { steps, signs }
+                }
+                (Cell::Gru, Some(steps)) => {
+                    let keeps_old = config.spec().update == GruUpdate::KeepOld;
+                    let signs = vec![0.0, if keeps_old { 1.0 } else { -1.0 }, 0.0];
+                    ParameterInitial::Chrono { steps, signs }
+                }
+                _ => ParameterInitial::Constant(0.0),
+            },
+            Kind::BiasRecurrent | Kind::BiasProjection | Kind::Peephole | Kind::NormCellBias => {
+                ParameterInitial::Constant(0.0)
             }
         }
-        Kind::WeightProjection => {
-            let rows = entry.shape[0];
-            draw(initial.input, values, [rows, columns], hidden, random);
-        }
+    }
+}
+
+/// How a tensor of a network begins in PyTorch.
+pub(crate) fn pytorch(config: &RnnConfig, kind: ParameterKind) -> ParameterInitial {
+    use ParameterKind as Kind;
+    match kind {
         Kind::NormInput | Kind::NormRecurrent | Kind::NormCellWeight | Kind::NormGates => {
-            values.fill(1.0);
+            ParameterInitial::Constant(1.0)
         }
-        Kind::BiasInput if config.spec().cell == Cell::Lstm => {
-            // Gates are i, f, g, o.
-            values[hidden..2 * hidden].fill(initial.forget_bias);
-        }
-        Kind::BiasInput
-        | Kind::BiasRecurrent
-        | Kind::BiasProjection
-        | Kind::Peephole
-        | Kind::NormCellBias => values.fill(0.0),
+        Kind::NormCellBias => ParameterInitial::Constant(0.0),
+        _ => ParameterInitial::Uniform(1.0 / (config.hidden_size() as f32).sqrt()),
     }
 }
 
@@ -144,12 +268,11 @@ fn draw(
     kind: WeightInitial,
     values: &mut [f32],
     [rows, columns]: [usize; 2],
-    hidden: usize,
     random: &mut impl Rng,
 ) {
     let (inputs, outputs) = (columns as f64, rows as f64);
     let bound = match kind {
-        WeightInitial::Uniform => Ok(1.0 / (hidden as f64).sqrt()),
+        WeightInitial::Uniform => Ok(1.0 / outputs.sqrt()),
         WeightInitial::XavierUniform => Ok((6.0 / (inputs + outputs)).sqrt()),
         WeightInitial::KaimingUniform => Ok((6.0 / inputs).sqrt()),
         WeightInitial::XavierNormal => Err((2.0 / (inputs + outputs)).sqrt()),

@@ -76,6 +76,7 @@ mod fingerprint;
 pub mod gpu;
 pub mod initial;
 pub mod metrics;
+pub mod model;
 pub mod nn;
 pub mod ops;
 pub mod packed;

@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Checkpoint, ModelCard, OptimizerState, Position, Tensors, VERSION};
+use super::{Checkpoint, ModelCard, NETWORK, OptimizerState, Position, Tensors, VERSION};
 use crate::config::RnnConfig;
 use crate::data::{Scaler, Vocabulary};
 use crate::error::{Error, Result};
@@ -27,7 +27,13 @@ struct Metadata {
     version: u64,
     /// Of this JSON with an empty checksum, then of the tensors' bytes in the order of their names.
     checksum: String,
-    config: RnnConfig,
+    /// Of version 1, and of no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config: Option<RnnConfig>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    networks: BTreeMap<String, RnnConfig>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    model: Vec<String>,
     parameters: Shapes,
     optimizer: OptimizerMetadata,
     position: Position,
@@ -112,7 +118,9 @@ impl Checkpoint {
         Metadata {
             version: VERSION,
             checksum: String::new(),
-            config: self.config.clone(),
+            config: None,
+            networks: self.networks.clone(),
+            model: self.model.clone(),
             parameters: shapes(&self.parameters),
             optimizer: OptimizerMetadata {
                 kind: self.optimizer.kind.clone(),
@@ -135,12 +143,16 @@ impl Checkpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let text = entry_of(bytes)?;
         let VersionOnly { version } = serde_json::from_str(&text).map_err(broken)?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(broken(format!(
-                "expected format version {VERSION}, got {version}"
+                "expected format version 1 to {VERSION}, got {version}"
             )));
         }
         let mut metadata: Metadata = serde_json::from_str(&text).map_err(broken)?;
+        let is_first = metadata.networks.is_empty() && metadata.model.is_empty();
+        if metadata.config.is_some() != (version == 1) || (version == 1 && !is_first) {
+            return Err(broken(format!("fields of another format version than {version}")));
+        }
         let file = SafeTensors::deserialize(bytes).map_err(broken)?;
         check_names(&file, &metadata)?;
         let parameters = tensors(&file, PARAMETERS, &metadata.parameters)?;
@@ -148,8 +160,11 @@ impl Checkpoint {
         parameters.check_finite("parameter").map_err(broken)?;
         state.check_finite("optimizer state").map_err(broken)?;
         check_sum(&file, &mut metadata)?;
+        let mut networks = metadata.networks;
+        networks.extend(metadata.config.map(|config| (NETWORK.to_owned(), config)));
         Ok(Self {
-            config: metadata.config,
+            networks,
+            model: metadata.model,
             parameters,
             optimizer: OptimizerState {
                 kind: metadata.optimizer.kind,

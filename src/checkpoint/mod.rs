@@ -1,4 +1,4 @@
-//! One file with everything that a trained model needs, to be used and to be trained on: configuration, parameters,
+//! One file with everything that a trained model needs, to be used and to be trained on: what model it is, parameters,
 //! optimizer, position in the data, vocabularies, scalers, and a [`ModelCard`].
 //!
 //! The file is a safetensors file: other programs read its tensors, under `parameters.NAME` and `optimizer.NAME`. The rest is
@@ -18,7 +18,8 @@
 //! use wgpu_rnn::{Parameters, RnnConfig};
 //!
 //! let config = RnnConfig::gru(3, 8).build()?;
-//! let mut checkpoint = Checkpoint::new(config.clone());
+//! let mut checkpoint = Checkpoint::new();
+//! checkpoint.networks.insert("rnn".into(), config.clone());
 //! checkpoint.parameters.insert_network("rnn.", &Parameters::uniform(&config, 1)?)?;
 //! checkpoint.parameters.insert("head.bias", vec![1], vec![-3.4])?;
 //! checkpoint.vocabularies.insert("event".into(), Vocabulary::build(["reply", "timer"], 1)?);
@@ -33,7 +34,7 @@
 //!
 //! let read = Checkpoint::load(&path)?;
 //! assert_eq!(read, checkpoint);
-//! read.expect_config(&config)?;
+//! read.expect_network("rnn", &config)?;
 //! let weights = read.parameters.network("rnn.", &config)?;
 //! # assert_eq!(weights, Parameters::uniform(&config, 1)?);
 //! # Ok::<(), wgpu_rnn::Error>(())
@@ -61,14 +62,20 @@ use crate::config::RnnConfig;
 use crate::data::{Scaler, Vocabulary};
 use crate::error::{Error, Result};
 
-/// The format's version that this crate writes, and the latest that it reads.
-pub const VERSION: u64 = 1;
+/// The format's version that this crate writes, and the latest that it reads. It reads all before: a file of version 1 has one
+/// network, which comes back as [`NETWORK`].
+pub const VERSION: u64 = 2;
+
+/// The name of a network that has none.
+pub const NETWORK: &str = "network";
 
 /// Everything that a trained model needs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Checkpoint {
-    /// What network.
-    pub config: RnnConfig,
+    /// What recurrent networks, by the names of their layers.
+    pub networks: BTreeMap<String, RnnConfig>,
+    /// What model: its [description](crate::model::Model::description); empty for weights that belong to none.
+    pub model: Vec<String>,
     /// The model's tensors, by name; networks' under a prefix of their own.
     pub parameters: Tensors,
     /// What the optimizer remembers.
@@ -113,19 +120,9 @@ pub struct Position {
 }
 
 impl Checkpoint {
-    /// A checkpoint of a network with nothing else yet.
-    pub fn new(config: RnnConfig) -> Self {
-        Self {
-            config,
-            parameters: Tensors::default(),
-            optimizer: OptimizerState::default(),
-            position: Position::default(),
-            counters: BTreeMap::new(),
-            vocabularies: BTreeMap::new(),
-            scalers: BTreeMap::new(),
-            card: ModelCard::default(),
-            sections: BTreeMap::new(),
-        }
+    /// A checkpoint with nothing yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Keeps what has no field of its own, such as a schedule's or early stopping's state, under `name`. Numbers have to be
@@ -177,12 +174,38 @@ impl Checkpoint {
         find("scaler", &self.scalers, name)
     }
 
-    /// Refuses a checkpoint of another network than `config`.
+    /// The network of a name.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if there is none, with the names of those there are.
+    pub fn network(&self, name: &str) -> Result<&RnnConfig> {
+        find("network", &self.networks, name)
+    }
+
+    /// Refuses a checkpoint whose network of this name is another one than `config`.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] names the first option that differs.
-    pub fn expect_config(&self, config: &RnnConfig) -> Result<()> {
-        check_same("configuration", config, &self.config)
+    pub fn expect_network(&self, name: &str, config: &RnnConfig) -> Result<()> {
+        check_same("configuration", config, self.network(name)?)
+    }
+
+    /// Refuses a checkpoint of another model.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] shows the first layer that differs.
+    pub fn expect_model(&self, description: &[String]) -> Result<()> {
+        let count = description.len().max(self.model.len());
+        let line = |lines: &[String], at: usize| {
+            lines.get(at).map_or("no further layer".to_owned(), Clone::clone)
+        };
+        let mut pairs = (0..count).map(|at| (line(description, at), line(&self.model, at)));
+        match pairs.find(|(expected, got)| expected != got) {
+            Some((expected, got)) => Err(Error::Checkpoint(format!(
+                "layer of the model: expected {expected}, got {got}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Refuses a checkpoint whose vocabulary of a feature has other names or numbers than `vocabulary`.

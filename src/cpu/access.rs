@@ -158,7 +158,7 @@ impl<'a> Accesses<'a> {
                     continue;
                 }
                 if ids[0] != ids[1] {
-                    let [a, b] = ids.map(|id| self.program.buffers()[id].label);
+                    let [a, b] = ids.map(|id| self.program.buffers()[id].label.clone());
                     return Err(Error::shape(
                         format!("external buffers `{a}` and `{b}`"),
                         "two buffers, since one operation uses both and writes",

@@ -46,7 +46,7 @@ pub(super) fn aliases(
 ) -> Result<Vec<usize>> {
     let given = device::bind(program, external)?;
     let shared: Vec<Option<&Shared>> = (program.buffers().iter().zip(given))
-        .map(|(spec, given)| given.map(|buffer| shared(buffer, spec.label)).transpose())
+        .map(|(spec, given)| given.map(|buffer| shared(buffer, &spec.label)).transpose())
         .collect::<Result<_>>()?;
     let first = |(index, own): (usize, &Option<&Shared>)| {
         let same = |other: &Option<&Shared>| match (own, other) {
@@ -121,9 +121,9 @@ impl Memory {
         let mut stale = vec![0; program.buffers().len()];
         let bind = |((spec, given), stale): ((&BufferSpec, Option<&DeviceBuffer>), &mut usize)| {
             if let Some(buffer) = given {
-                return shared(buffer, spec.label).cloned();
+                return shared(buffer, &spec.label).cloned();
             }
-            let floats = AlignedFloats::from_pool(pool, spec.label, spec.len.max(1))?;
+            let floats = AlignedFloats::from_pool(pool, &spec.label, spec.len.max(1))?;
             *stale = floats.stale();
             Ok(Arc::new(RwLock::new(floats)))
         };

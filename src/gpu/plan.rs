@@ -83,7 +83,7 @@ impl GpuPlan {
                     ),
                 ));
             }
-            buffer::check_size(context, spec.label, (spec.len, spec.precision))?;
+            buffer::check_size(context, &spec.label, (spec.len, spec.precision))?;
         }
         let recorder = || Recorder::new(context, &program, external).with_choice(choice);
         let mut recording = record_all(recorder(), &program)?;
@@ -485,14 +485,14 @@ fn bind_buffers(
     external: &[(BufferId, DeviceBuffer)],
 ) -> Result<Vec<BufferSlice>> {
     let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
-        Some(buffer) => buffer::slice_of(context, buffer, spec.label).cloned(),
-        None => BufferSlice::create(context, spec.label, (spec.len, spec.precision)),
+        Some(buffer) => buffer::slice_of(context, buffer, &spec.label).cloned(),
+        None => BufferSlice::create(context, &spec.label, (spec.len, spec.precision)),
     };
     let given = device::bind(program, external)?;
     // Before anything is created.
     for (spec, given) in program.buffers().iter().zip(&given) {
         if let Some(buffer) = given {
-            buffer::slice_of(context, buffer, spec.label)?;
+            buffer::slice_of(context, buffer, &spec.label)?;
         }
     }
     let buffers = program.buffers().iter().zip(given).map(bind);
@@ -589,7 +589,7 @@ fn check_aliases(program: &Program, recording: &Recording, buffers: &[BufferSlic
         for read in ids(Access::Read) {
             for written in ids(Access::ReadWrite) {
                 if buffers[read].buffer() == buffers[written].buffer() {
-                    let [read, written] = [read, written].map(|id| program.buffers()[id].label);
+                    let [read, written] = [read, written].map(|id| program.buffers()[id].label.clone());
                     return Err(Error::shape(
                         format!("external buffers `{read}` and `{written}`"),
                         "ranges of two buffers, since one operation reads the one and writes the other",

@@ -434,7 +434,7 @@ impl<'a> Recorder<'a> {
                 continue;
             };
             if stored != *declared {
-                let buffer = self.program.spec(id).label;
+                let buffer = &self.program.spec(id).label;
                 return Err(Error::option(
                     "storage",
                     format!(

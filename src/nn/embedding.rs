@@ -2,7 +2,12 @@
 
 use rand::{RngExt, SeedableRng};
 
+use super::layer::{
+    BackwardPlaces, ForwardPlaces, Layer, NodeShape, ParameterPlace, ParameterSpec, PushedLayer,
+    ReferenceInputs, expect_inputs,
+};
 use crate::error::{Error, Result, checked_product};
+use crate::initial::ParameterInitial;
 use crate::ops::{
     Columns, EmbeddingRows, EmbeddingRowsBackward, MOST_WHOLE, Program, Region, Section,
 };
@@ -132,25 +137,33 @@ impl Embedding {
         parameters: Region,
         (records, y): (Region, Region),
     ) {
-        for (number, place) in self.places().enumerate() {
-            let is_last = number + 1 == self.tables.len();
-            let features = is_last.then(|| Columns {
-                region: records.at(self.tables.len()),
-                stride: self.record_width(),
-                width: self.features,
-            });
+        for place in self.places() {
             let operation = EmbeddingRows {
                 table: parameters.at(place.table),
-                entries: place.entries,
-                width: place.width,
-                ids: records.at(number),
-                ids_stride: self.record_width(),
-                features: features.filter(|features| features.width > 0),
-                target: y.at(place.column),
-                target_stride: self.outputs(),
-                rows,
+                ..self.lookup(&place, rows, (records, y))
             };
             program.push(Section::Forward, operation);
+        }
+    }
+
+    /// The rows of one table, which is taken to begin where the target does: give it its place.
+    fn lookup(&self, place: &Place, rows: usize, (records, y): (Region, Region)) -> EmbeddingRows {
+        let is_last = place.number + 1 == self.tables.len();
+        let features = is_last.then(|| Columns {
+            region: records.at(self.tables.len()),
+            stride: self.record_width(),
+            width: self.features,
+        });
+        EmbeddingRows {
+            table: y,
+            entries: place.entries,
+            width: place.width,
+            ids: records.at(place.number),
+            ids_stride: self.record_width(),
+            features: features.filter(|features| features.width > 0),
+            target: y.at(place.column),
+            target_stride: self.outputs(),
+            rows,
         }
     }
 
@@ -163,29 +176,43 @@ impl Embedding {
         gradients: Region,
         (records, d_y): (Region, Region),
     ) {
-        for (number, place) in self.places().enumerate() {
+        for place in self.places() {
             let operation = EmbeddingRowsBackward {
-                gradient: Columns {
-                    region: d_y.at(place.column),
-                    stride: self.outputs(),
-                    width: place.width,
-                },
-                ids: records.at(number),
-                ids_stride: self.record_width(),
                 target: gradients.at(place.table),
-                entries: place.entries,
-                rows,
-                accumulate: false,
+                ..self.sums(&place, rows, (records, d_y))
             };
             program.push(Section::Backward, operation);
+        }
+    }
+
+    /// The gradient of one table, over `d_y` itself: give it its place.
+    fn sums(
+        &self,
+        place: &Place,
+        rows: usize,
+        (records, d_y): (Region, Region),
+    ) -> EmbeddingRowsBackward {
+        EmbeddingRowsBackward {
+            gradient: Columns {
+                region: d_y.at(place.column),
+                stride: self.outputs(),
+                width: place.width,
+            },
+            ids: records.at(place.number),
+            ids_stride: self.record_width(),
+            target: d_y,
+            entries: place.entries,
+            rows,
+            accumulate: false,
         }
     }
 
     /// Where each table lies.
     fn places(&self) -> impl Iterator<Item = Place> {
         let (mut table, mut column) = (0, 0);
-        self.tables.iter().map(move |&[entries, width]| {
+        { self.tables.iter().enumerate() }.map(move |(number, &[entries, width])| {
             let place = Place {
+                number,
                 entries,
                 width,
                 table,
@@ -201,8 +228,143 @@ impl Embedding {
 /// A table, where it lies in the parameters, and where its columns lie in a row.
 #[derive(Debug)]
 struct Place {
+    number: usize,
     entries: usize,
     width: usize,
     table: usize,
     column: usize,
+}
+
+/// A table's rows in a program.
+#[derive(Debug)]
+struct PushedEmbedding {
+    embedding: Embedding,
+    rows: usize,
+    tables: Vec<ParameterPlace>,
+    records: Region,
+    y: Region,
+}
+
+/// As a layer of a model, an embedding has the parameters `weight`, or `0.weight`, `1.weight` and so on where it has several
+/// tables.
+impl Layer for Embedding {
+    fn kind(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn settings(&self) -> String {
+        let tables = self.tables.iter();
+        let mut parts: Vec<String> = tables
+            .map(|[entries, width]| format!("{entries} x {width}"))
+            .collect();
+        if self.features > 0 {
+            parts.push(format!("{} features", self.features));
+        }
+        parts.join(", ")
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        let initial = ParameterInitial::Uniform(3f32.sqrt());
+        let places = self.places();
+        places
+            .map(|place| {
+                let name = match self.tables.len() {
+                    1 => "weight".to_owned(),
+                    _ => format!("{}.weight", place.number),
+                };
+                ParameterSpec::new(name, &[place.entries, place.width], initial.clone())
+            })
+            .collect()
+    }
+
+    fn outputs(&self, inputs: &[NodeShape]) -> Result<Vec<NodeShape>> {
+        let [records] = expect_inputs("embedding", inputs)?;
+        match records.width == self.record_width() {
+            true => Ok(vec![NodeShape::new(records.rows, Embedding::outputs(self))]),
+            false => Err(Error::shape(
+                "input of an embedding",
+                format!("records of {}", self.record_width()),
+                records,
+            )),
+        }
+    }
+
+    fn forward(&self, places: &mut ForwardPlaces<'_>) -> Result<Box<dyn PushedLayer>> {
+        let records = places.inputs[0];
+        let shape = NodeShape::new(records.shape.rows, Embedding::outputs(self));
+        let rows = places.rows(shape.rows)?;
+        let y: Region = places.output_buffer(0, "embedding", shape)?.into();
+        for place in self.places() {
+            let operation = EmbeddingRows {
+                table: places.parameters[place.number].value,
+                ..self.lookup(&place, rows, (records.region, y))
+            };
+            places.program.push(Section::Forward, operation);
+        }
+        Ok(Box::new(PushedEmbedding {
+            embedding: self.clone(),
+            rows,
+            tables: places.parameters.to_vec(),
+            records: records.region,
+            y,
+        }))
+    }
+
+    fn reference(&self, inputs: &ReferenceInputs<'_>) -> Result<Vec<Vec<f64>>> {
+        let mut y = Vec::new();
+        for record in inputs.inputs[0].chunks_exact(self.record_width()) {
+            let (ids, features) = record.split_at(self.tables.len());
+            for ((&id, [entries, width]), table) in
+                ids.iter().zip(&self.tables).zip(&inputs.parameters)
+            {
+                let is_entry = id >= 0.0 && id < *entries as f64 && id.fract() == 0.0;
+                match is_entry {
+                    true => y.extend_from_slice(&table[id as usize * width..][..*width]),
+                    false => y.extend(std::iter::repeat_n(0.0, *width)),
+                }
+            }
+            y.extend_from_slice(features);
+        }
+        Ok(vec![y])
+    }
+
+    fn differentiates(&self, _: usize) -> bool {
+        false
+    }
+
+    fn check_values(&self, given: &[Option<&[f32]>]) -> Result<()> {
+        match given.first() {
+            Some(Some(records)) => self.check(records),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PushedLayer for PushedEmbedding {
+    fn outputs(&self) -> Vec<Region> {
+        vec![self.y]
+    }
+
+    fn is_disposable(&self, _: usize) -> bool {
+        true
+    }
+
+    /// Features and ids get no gradient: they are given.
+    fn backward(&self, places: &mut BackwardPlaces<'_>) -> Result<()> {
+        let Some(d_y) = places.output(0) else {
+            return Ok(());
+        };
+        for (place, table) in self.embedding.places().zip(&self.tables) {
+            if let Some(gradient) = table.gradient {
+                let sums = self.embedding.sums(&place, self.rows, (self.records, d_y.region));
+                let operation = EmbeddingRowsBackward {
+                    target: gradient.region,
+                    accumulate: gradient.accumulate,
+                    ..sums
+                };
+                places.program.push(Section::Backward, operation);
+            }
+        }
+        Ok(())
+    }
 }

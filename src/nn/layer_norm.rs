@@ -1,6 +1,11 @@
 //! Layer normalisation of rows.
 
+use super::layer::{
+    BackwardPlaces, ForwardPlaces, Layer, NodeShape, ParameterPlace, ParameterSpec, PushedLayer,
+    ReferenceInputs, expect_inputs,
+};
 use crate::error::{Error, Result};
+use crate::initial::ParameterInitial;
 use crate::ops::{
     BufferId, ColumnSums, Elementwise, ElementwiseKind, LayerNormRows, LayerNormRowsBackward,
     Program, Region, Role, Section,
@@ -24,13 +29,7 @@ impl LayerNorm {
     /// # Errors
     /// [`Error::Option`] if the width is zero, or `epsilon` is not greater than zero.
     pub fn new(program: &mut Program, rows: usize, width: usize, epsilon: f32) -> Result<Self> {
-        if width == 0 {
-            return Err(Error::option("width", "must be greater than zero"));
-        }
-        if !(epsilon > 0.0 && epsilon.is_finite()) {
-            let reason = format!("must be greater than zero and finite, not {epsilon}");
-            return Err(Error::option("epsilon", reason));
-        }
+        check(width, epsilon)?;
         Ok(Self {
             width,
             epsilon,
@@ -66,30 +65,42 @@ impl LayerNorm {
         (x, d_y, d_x): (Region, Region, Region),
     ) {
         self.normalise(program, Section::Backward, (x, d_x), None);
-        for (b, target) in [(Some(d_x), gradients), (None, gradients.at(self.width))] {
+        for (factor, target) in [(Some(d_x), gradients), (None, gradients.at(self.width))] {
             let sums = ColumnSums {
-                a: d_y,
-                a_stride: self.width,
-                b,
-                b_stride: self.width,
                 target,
-                rows: self.rows,
-                columns: self.width,
-                accumulate: false,
+                ..self.vector_gradient(d_y, factor)
             };
             program.push(Section::Backward, sums);
         }
-        let rows = LayerNormRowsBackward {
+        program.push(Section::Backward, self.rows_gradient(parameters, d_y, d_x));
+    }
+
+    /// The gradient of the weight, with the normalised rows as factor, or of the bias, over `d_y` itself: give it its place.
+    fn vector_gradient(&self, d_y: Region, factor: Option<Region>) -> ColumnSums {
+        ColumnSums {
+            a: d_y,
+            a_stride: self.width,
+            b: factor,
+            b_stride: self.width,
+            target: d_y,
+            rows: self.rows,
+            columns: self.width,
+            accumulate: false,
+        }
+    }
+
+    /// From the normalised rows in `d_x` to the gradient there.
+    fn rows_gradient(&self, weight: Region, d_y: Region, d_x: Region) -> LayerNormRowsBackward {
+        LayerNormRowsBackward {
             normalised: d_x,
             deviation: self.deviation.into(),
-            scale: parameters,
+            scale: weight,
             gradient: d_y,
             rows: self.rows,
             hidden: self.width,
             slots: 1,
             slot_mask: 1,
-        };
-        program.push(Section::Backward, rows);
+        }
     }
 
     /// Copies rows and normalises them where they are.
@@ -120,5 +131,136 @@ impl LayerNorm {
             epsilon: self.epsilon,
         };
         program.push(section, rows);
+    }
+}
+
+fn check(width: usize, epsilon: f32) -> Result<()> {
+    if width == 0 {
+        return Err(Error::option("width", "must be greater than zero"));
+    }
+    if !(epsilon > 0.0 && epsilon.is_finite()) {
+        let reason = format!("must be greater than zero and finite, not {epsilon}");
+        return Err(Error::option("epsilon", reason));
+    }
+    Ok(())
+}
+
+/// [`LayerNorm`] as a layer of a model; its parameters are `weight` and `bias`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerNormLayer {
+    pub(crate) width: usize,
+    pub(crate) epsilon: f32,
+}
+
+/// Layer normalisation in a program.
+#[derive(Debug)]
+struct PushedLayerNorm {
+    norm: LayerNorm,
+    weight: ParameterPlace,
+    bias: ParameterPlace,
+    x: Region,
+    y: Region,
+}
+
+impl Layer for LayerNormLayer {
+    fn kind(&self) -> &'static str {
+        "layer norm"
+    }
+
+    fn settings(&self) -> String {
+        format!("{}", self.width)
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{}, epsilon {:e}", self.width, self.epsilon)
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        let vector = |name, value| {
+            ParameterSpec::new(name, &[self.width], ParameterInitial::Constant(value))
+        };
+        vec![vector("weight", 1.0), vector("bias", 0.0)]
+    }
+
+    fn outputs(&self, inputs: &[NodeShape]) -> Result<Vec<NodeShape>> {
+        let [x] = expect_inputs(self.kind(), inputs)?;
+        check(self.width, self.epsilon)?;
+        match x.width == self.width {
+            true => Ok(vec![*x]),
+            false => Err(Error::shape(
+                "input of a layer norm",
+                format!("rows of {}", self.width),
+                x,
+            )),
+        }
+    }
+
+    fn forward(&self, places: &mut ForwardPlaces<'_>) -> Result<Box<dyn PushedLayer>> {
+        let x = places.inputs[0];
+        let rows = places.rows(x.shape.rows)?;
+        let y = places.output_buffer(0, "layer_norm", x.shape)?.into();
+        let norm = LayerNorm::new(places.program, rows, self.width, self.epsilon)?;
+        let (weight, bias) = (places.parameters[0], places.parameters[1]);
+        let vectors = Some((weight.value, bias.value));
+        norm.normalise(places.program, Section::Forward, (x.region, y), vectors);
+        Ok(Box::new(PushedLayerNorm {
+            norm,
+            weight,
+            bias,
+            x: x.region,
+            y,
+        }))
+    }
+
+    fn reference(&self, inputs: &ReferenceInputs<'_>) -> Result<Vec<Vec<f64>>> {
+        let (x, weight, bias) = (inputs.inputs[0], inputs.parameters[0], inputs.parameters[1]);
+        let width = self.width as f64;
+        let mut y = Vec::with_capacity(x.len());
+        for row in x.chunks_exact(self.width) {
+            let mean = row.iter().sum::<f64>() / width;
+            let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / width;
+            let deviation = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
+            let vectors = weight.iter().zip(bias);
+            let normalised = row.iter().map(|x| (x - mean) * deviation);
+            y.extend(normalised.zip(vectors).map(|(x, (weight, bias))| x * weight + bias));
+        }
+        Ok(vec![y])
+    }
+}
+
+impl PushedLayer for PushedLayerNorm {
+    fn outputs(&self) -> Vec<Region> {
+        vec![self.y]
+    }
+
+    fn is_disposable(&self, _: usize) -> bool {
+        true
+    }
+
+    fn backward(&self, places: &mut BackwardPlaces<'_>) -> Result<()> {
+        let Some(d_y) = places.output(0) else {
+            return Ok(());
+        };
+        let len = self.norm.rows * self.norm.width;
+        let d_x = places.target(0);
+        // The normalised rows are wanted for the weight's gradient in any case.
+        let d_x = d_x.unwrap_or_else(|| places.new_buffer("normalised", len));
+        let program = &mut *places.program;
+        self.norm
+            .normalise(program, Section::Backward, (self.x, d_x), None);
+        for (parameter, factor) in [(self.weight, Some(d_x)), (self.bias, None)] {
+            if let Some(gradient) = parameter.gradient {
+                let sums = self.norm.vector_gradient(d_y.region, factor);
+                let sums = ColumnSums {
+                    target: gradient.region,
+                    accumulate: gradient.accumulate,
+                    ..sums
+                };
+                program.push(Section::Backward, sums);
+            }
+        }
+        let rows = self.norm.rows_gradient(self.weight.value, d_y.region, d_x);
+        program.push(Section::Backward, rows);
+        Ok(())
     }
 }

@@ -2,7 +2,12 @@
 
 use rand::{RngExt, SeedableRng};
 
+use super::layer::{
+    BackwardPlaces, ForwardPlaces, GradientPlace, Layer, NodeShape, ParameterPlace, ParameterSpec, PushedLayer,
+    ReferenceInputs, expect_inputs,
+};
 use crate::error::{Error, Result, checked_product};
+use crate::initial::ParameterInitial;
 use crate::ops::{ColumnSums, Gemm, Matrix, Program, Region, Section};
 
 /// `y = x W^T + b`, rows of `inputs` to rows of `outputs`.
@@ -26,7 +31,8 @@ impl Linear {
                 return Err(Error::option(option, "must be greater than zero"));
             }
         }
-        checked_product("weights of a linear layer", &[inputs + 1, outputs])?;
+        let terms = inputs.saturating_add(1);
+        checked_product("weights of a linear layer", &[terms, outputs])?;
         Ok(Self { inputs, outputs })
     }
 
@@ -76,29 +82,63 @@ impl Linear {
         gradients: Region,
         (x, d_y): (Region, Region),
     ) {
-        let weight = Gemm {
+        let replace = |region| GradientPlace {
+            region,
+            accumulate: false,
+        };
+        let weight = self.weight_gradient(rows, (x, d_y), replace(gradients));
+        program.push(Section::Backward, weight);
+        let bias = self.bias_gradient(rows, d_y, replace(self.bias(gradients)));
+        program.push(Section::Backward, bias);
+    }
+
+    /// The weights' gradient.
+    fn weight_gradient(
+        &self,
+        rows: usize,
+        (x, d_y): (Region, Region),
+        gradient: GradientPlace,
+    ) -> Gemm {
+        Gemm {
             a: Matrix::rows(d_y, self.outputs).transposed(),
             b: Matrix::rows(x, self.inputs),
-            c: self.weight(gradients),
+            c: self.weight(gradient.region),
             m: self.outputs,
             n: self.inputs,
             k: rows,
             map: None,
             bias: None,
-            accumulate: false,
-        };
-        program.push(Section::Backward, weight);
-        let bias = ColumnSums {
+            accumulate: gradient.accumulate,
+        }
+    }
+
+    /// The bias's gradient.
+    fn bias_gradient(&self, rows: usize, d_y: Region, gradient: GradientPlace) -> ColumnSums {
+        ColumnSums {
             a: d_y,
             a_stride: self.outputs,
             b: None,
             b_stride: 0,
-            target: self.bias(gradients),
+            target: gradient.region,
             rows,
             columns: self.outputs,
+            accumulate: gradient.accumulate,
+        }
+    }
+
+    /// The input's gradient.
+    fn input_gradient(&self, rows: usize, weight: Region, (d_y, d_x): (Region, Region)) -> Gemm {
+        Gemm {
+            a: Matrix::rows(d_y, self.outputs),
+            b: self.weight(weight),
+            c: Matrix::rows(d_x, self.inputs),
+            m: rows,
+            n: self.inputs,
+            k: self.outputs,
+            map: None,
+            bias: None,
             accumulate: false,
-        };
-        program.push(Section::Backward, bias);
+        }
     }
 
     /// Pushes the backward of the input: `d_x = d_y W`, `[rows, inputs]`, overwritten.
@@ -109,17 +149,7 @@ impl Linear {
         parameters: Region,
         (d_y, d_x): (Region, Region),
     ) {
-        let gemm = Gemm {
-            a: Matrix::rows(d_y, self.outputs),
-            b: self.weight(parameters),
-            c: Matrix::rows(d_x, self.inputs),
-            m: rows,
-            n: self.inputs,
-            k: self.outputs,
-            map: None,
-            bias: None,
-            accumulate: false,
-        };
+        let gemm = self.input_gradient(rows, parameters, (d_y, d_x));
         program.push(Section::Backward, gemm);
     }
 
@@ -165,6 +195,131 @@ impl Linear {
 
     fn bias(&self, parameters: Region) -> Region {
         parameters.at(self.inputs * self.outputs)
+    }
+}
+
+/// A [`Linear`] as a layer of a model; its parameters are `weight` and, where there is one, `bias`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinearLayer {
+    pub(crate) linear: Linear,
+    pub(crate) has_bias: bool,
+}
+
+/// A linear layer in a program.
+#[derive(Debug)]
+struct PushedLinear {
+    layer: LinearLayer,
+    rows: usize,
+    weight: ParameterPlace,
+    bias: Option<ParameterPlace>,
+    x: Region,
+    y: Region,
+}
+
+impl Layer for LinearLayer {
+    fn kind(&self) -> &'static str {
+        "linear"
+    }
+
+    fn settings(&self) -> String {
+        let Linear { inputs, outputs } = self.linear;
+        let bias = if self.has_bias { "" } else { ", no bias" };
+        format!("{inputs} -> {outputs}{bias}")
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        let Linear { inputs, outputs } = self.linear;
+        let initial = ParameterInitial::Uniform(1.0 / (inputs as f32).sqrt());
+        let weight = ParameterSpec::new("weight", &[outputs, inputs], initial.clone());
+        let bias = ParameterSpec::new("bias", &[outputs], initial);
+        [weight, bias][..1 + usize::from(self.has_bias)].to_vec()
+    }
+
+    fn outputs(&self, inputs: &[NodeShape]) -> Result<Vec<NodeShape>> {
+        let [x] = expect_inputs(self.kind(), inputs)?;
+        match x.width == self.linear.inputs {
+            true => Ok(vec![NodeShape::new(x.rows, self.linear.outputs)]),
+            false => Err(Error::shape(
+                "input of a linear layer",
+                format!("rows of {}", self.linear.inputs),
+                x,
+            )),
+        }
+    }
+
+    fn forward(&self, places: &mut ForwardPlaces<'_>) -> Result<Box<dyn PushedLayer>> {
+        let x = places.inputs[0];
+        let shape = NodeShape::new(x.shape.rows, self.linear.outputs);
+        let rows = places.rows(shape.rows)?;
+        let y = places.output_buffer(0, "linear", shape)?.into();
+        let (weight, bias) = (places.parameters[0], places.parameters.get(1).copied());
+        let gemm = Gemm {
+            a: Matrix::rows(x.region, self.linear.inputs),
+            b: self.linear.weight(weight.value).transposed(),
+            c: Matrix::rows(y, self.linear.outputs),
+            m: rows,
+            n: self.linear.outputs,
+            k: self.linear.inputs,
+            map: None,
+            bias: bias.map(|bias| bias.value),
+            accumulate: false,
+        };
+        places.program.push(Section::Forward, gemm);
+        Ok(Box::new(PushedLinear {
+            layer: *self,
+            rows,
+            weight,
+            bias,
+            x: x.region,
+            y,
+        }))
+    }
+
+    fn reference(&self, inputs: &ReferenceInputs<'_>) -> Result<Vec<Vec<f64>>> {
+        let Linear {
+            inputs: terms,
+            outputs,
+        } = self.linear;
+        let (x, weight) = (inputs.inputs[0], inputs.parameters[0]);
+        let bias = |output: usize| inputs.parameters.get(1).map_or(0.0, |bias| bias[output]);
+        let mut y = Vec::with_capacity(x.len() / terms * outputs);
+        for row in x.chunks_exact(terms) {
+            for (output, weight) in weight.chunks_exact(terms).enumerate() {
+                let products = weight.iter().zip(row).map(|(w, x)| w * x);
+                y.push(products.sum::<f64>() + bias(output));
+            }
+        }
+        Ok(vec![y])
+    }
+}
+
+impl PushedLayer for PushedLinear {
+    fn outputs(&self) -> Vec<Region> {
+        vec![self.y]
+    }
+
+    fn is_disposable(&self, _: usize) -> bool {
+        true
+    }
+
+    fn backward(&self, places: &mut BackwardPlaces<'_>) -> Result<()> {
+        let Some(d_y) = places.output(0) else {
+            return Ok(());
+        };
+        let linear = self.layer.linear;
+        if let Some(gradient) = self.weight.gradient {
+            let gemm = linear.weight_gradient(self.rows, (self.x, d_y.region), gradient);
+            places.program.push(Section::Backward, gemm);
+        }
+        if let Some(gradient) = self.bias.and_then(|bias| bias.gradient) {
+            let sums = linear.bias_gradient(self.rows, d_y.region, gradient);
+            places.program.push(Section::Backward, sums);
+        }
+        if let Some(d_x) = places.target(0) {
+            let gemm = linear.input_gradient(self.rows, self.weight.value, (d_y.region, d_x));
+            places.program.push(Section::Backward, gemm);
+        }
+        Ok(())
     }
 }
 

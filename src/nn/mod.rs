@@ -4,14 +4,39 @@
 //! [operations](crate::ops) themselves: [`PointwiseLoss`](crate::ops::PointwiseLoss),
 //! [`SoftmaxCrossEntropy`](crate::ops::SoftmaxCrossEntropy).
 
+mod arithmetic;
 mod dropout;
 mod embedding;
+mod layer;
 mod layer_norm;
 mod linear;
+mod losses;
 mod pooling;
+mod recurrent;
+mod source;
 
 pub use dropout::Dropout;
 pub use embedding::Embedding;
+pub use layer::{
+    BackwardPlaces, BatchShape, Carried, ForwardPlaces, Gradient, GradientPlace, InputPlace, Layer,
+    NodeShape, OutputUse, ParameterPlace, ParameterSpec, PushedLayer, ReferenceInputs, Rows,
+    TimeAxis, expect_inputs,
+};
+pub(crate) use layer::Collected;
 pub use layer_norm::LayerNorm;
 pub use linear::{Linear, linear_parameters};
+pub use losses::CrossEntropyOptions;
 pub use pooling::{LastStates, Pooling};
+pub use recurrent::{RecurrentOptions, Start};
+
+/// The layers that a graph is written with.
+pub(crate) mod layers {
+    pub(crate) use super::arithmetic::{Combine, Concatenate, Map, Slice};
+    pub(crate) use super::dropout::DropoutLayer;
+    pub(crate) use super::layer_norm::LayerNormLayer;
+    pub(crate) use super::linear::LinearLayer;
+    pub(crate) use super::losses::{CrossEntropyLayer, PointwiseLossLayer};
+    pub(crate) use super::pooling::PoolingLayer;
+    pub(crate) use super::recurrent::{C_N, H_N, LAST, Recurrent, Y};
+    pub(crate) use super::source::{Input, Stop};
+}

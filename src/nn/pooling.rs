@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use super::layer::{
+    BackwardPlaces, ForwardPlaces, Layer, NodeShape, PushedLayer, ReferenceInputs, Rows, TimeAxis,
+    expect_inputs,
+};
 use crate::batch::Packing;
 use crate::error::{Error, Result, checked_product};
 use crate::ops::{
@@ -157,5 +161,92 @@ impl LastStates {
             accumulate: false,
         };
         program.push(section, copies);
+    }
+}
+
+/// [`Pooling`] as a layer of a model: from the rows of timesteps to a row a sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolingLayer(pub(crate) PoolKind);
+
+/// Pooling in a program.
+#[derive(Debug)]
+struct PushedPooling {
+    pooling: Pooling,
+    y: Region,
+}
+
+impl PoolingLayer {
+    fn axis(x: NodeShape) -> Result<TimeAxis> {
+        match x.rows {
+            Rows::Steps(axis) => Ok(axis),
+            _ => Err(Error::shape("input of a pooling", "a row a timestep", x)),
+        }
+    }
+}
+
+impl Layer for PoolingLayer {
+    fn kind(&self) -> &'static str {
+        match self.0 {
+            PoolKind::Mean => "mean",
+            PoolKind::Max => "maximum",
+        }
+    }
+
+    fn settings(&self) -> String {
+        "over timesteps".to_owned()
+    }
+
+    fn outputs(&self, inputs: &[NodeShape]) -> Result<Vec<NodeShape>> {
+        let [x] = expect_inputs(self.kind(), inputs)?;
+        Self::axis(*x)?;
+        Ok(vec![NodeShape::new(Rows::Sequences, x.width)])
+    }
+
+    fn forward(&self, places: &mut ForwardPlaces<'_>) -> Result<Box<dyn PushedLayer>> {
+        let x = places.inputs[0];
+        let packing = places.batch.packing(Self::axis(x.shape)?)?.clone();
+        let shape = NodeShape::new(Rows::Sequences, x.shape.width);
+        let y = places.output_buffer(0, "pooled", shape)?.into();
+        let pooling = Pooling::new(places.program, self.0, &packing, x.shape.width)?;
+        pooling.forward(places.program, (x.region, y));
+        Ok(Box::new(PushedPooling { pooling, y }))
+    }
+
+    fn reference(&self, inputs: &ReferenceInputs<'_>) -> Result<Vec<Vec<f64>>> {
+        let (x, shape) = (inputs.inputs[0], inputs.shapes[0]);
+        let packing = inputs.batch.packing(Self::axis(shape)?)?;
+        let width = shape.width;
+        let mut y = vec![0.0; packing.batch() * width];
+        for (sorted, &sequence) in packing.order().iter().enumerate() {
+            let length = packing.lengths()[sorted];
+            for column in 0..width {
+                let values =
+                    (0..length).map(|step| x[packing.row(step, sorted) * width + column]);
+                y[sequence * width + column] = match self.0 {
+                    _ if length == 0 => 0.0,
+                    PoolKind::Mean => values.sum::<f64>() / length as f64,
+                    PoolKind::Max => values.fold(f64::NEG_INFINITY, f64::max),
+                };
+            }
+        }
+        Ok(vec![y])
+    }
+}
+
+impl PushedLayer for PushedPooling {
+    fn outputs(&self) -> Vec<Region> {
+        vec![self.y]
+    }
+
+    fn is_disposable(&self, _: usize) -> bool {
+        true
+    }
+
+    fn backward(&self, places: &mut BackwardPlaces<'_>) -> Result<()> {
+        let d_y = places.output(0).map(|gradient| gradient.region);
+        if let Some((d_y, d_x)) = d_y.and_then(|d_y| Some((d_y, places.target(0)?))) {
+            self.pooling.backward(places.program, (d_y, d_x));
+        }
+        Ok(())
     }
 }

@@ -52,9 +52,29 @@ pub struct PointwiseLoss {
     pub width: usize,
 }
 
-impl PointwiseLoss {
-    pub(crate) fn validate(&self) -> Result<()> {
-        match self.kind {
+impl PointwiseLossKind {
+    /// The loss of a prediction `x` with the target `y`, in double precision.
+    pub fn value(self, x: f64, y: f64) -> f64 {
+        let distance = (x - y).abs();
+        match self {
+            Self::Squared => distance * distance,
+            Self::Absolute => distance,
+            Self::Huber { delta } => {
+                let delta = f64::from(delta);
+                match distance <= delta {
+                    true => 0.5 * distance * distance,
+                    false => delta * (distance - 0.5 * delta),
+                }
+            }
+            Self::BinaryCrossEntropy { positive_weight } => {
+                let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+                (1.0 - y) * softplus(x) + f64::from(positive_weight) * y * softplus(-x)
+            }
+        }
+    }
+
+    pub(crate) fn validate(self) -> Result<()> {
+        match self {
             PointwiseLossKind::Huber { delta } if !(delta > 0.0 && delta.is_finite()) => {
                 let reason = format!("must be greater than zero and finite, not {delta}");
                 Err(Error::option("delta", reason))
@@ -67,6 +87,12 @@ impl PointwiseLoss {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl PointwiseLoss {
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.kind.validate()
     }
 }
 

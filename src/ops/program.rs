@@ -1,5 +1,7 @@
 //! Programs: buffers, the table of indices, and the operations of each section.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::ops::Operation;
 
@@ -89,7 +91,7 @@ impl Precision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferSpec {
     /// For logs, profiles and errors.
-    pub label: &'static str,
+    pub label: Cow<'static, str>,
     /// Elements.
     pub len: usize,
     /// What it is for.
@@ -144,7 +146,12 @@ impl Program {
     }
 
     /// Adds a buffer. A device makes it at least one element long and fills it with zeros when the program is loaded.
-    pub fn buffer(&mut self, label: &'static str, len: usize, role: Role) -> BufferId {
+    pub fn buffer(
+        &mut self,
+        label: impl Into<Cow<'static, str>>,
+        len: usize,
+        role: Role,
+    ) -> BufferId {
         self.stored_buffer(label, len, role, Precision::F32)
     }
 
@@ -152,13 +159,13 @@ impl Program {
     /// as it does where an operation has no kernel for it. The host's copies are `f32` all the same.
     pub fn stored_buffer(
         &mut self,
-        label: &'static str,
+        label: impl Into<Cow<'static, str>>,
         len: usize,
         role: Role,
         precision: Precision,
     ) -> BufferId {
         self.buffers.push(BufferSpec {
-            label,
+            label: label.into(),
             len,
             role,
             precision,
@@ -243,7 +250,7 @@ impl Program {
         if spec.len == len {
             Ok(())
         } else {
-            Err(Error::shape(spec.label, spec.len, len))
+            Err(Error::shape(spec.label.clone(), spec.len, len))
         }
     }
 }

@@ -70,8 +70,25 @@ struct Run<T> {
     layout: ParameterLayout,
     parameters: Vec<T>,
     packing: Packing,
-    mode: Mode,
-    seed: u64,
+    drawing: Drawing,
+}
+
+/// What dropout and zoneout draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawing {
+    /// Whether they draw.
+    pub mode: Mode,
+    /// From which seed.
+    pub seed: u64,
+    /// The number of the first layer: see [`NetworkOptions::first_site`](crate::NetworkOptions::first_site).
+    pub first_site: usize,
+}
+
+impl Drawing {
+    /// The number of a layer for what it draws.
+    fn site(self, layer: usize) -> u32 {
+        (self.first_site + layer) as u32
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +124,26 @@ pub fn forward<T: Float>(
     mode: Mode,
     seed: u64,
 ) -> Result<(Output<T>, Tape<T>)> {
+    let drawing = Drawing {
+        mode,
+        seed,
+        first_site: 0,
+    };
+    forward_drawing(config, parameters, packing, x, initial, drawing)
+}
+
+/// [`forward`] of a network that is one of several in a model.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_drawing<T: Float>(
+    config: &RnnConfig,
+    parameters: &[T],
+    packing: &Packing,
+    x: &[T],
+    initial: Option<&State<T>>,
+    drawing: Drawing,
+) -> Result<(Output<T>, Tape<T>)> {
     let layout = ParameterLayout::new(config)?;
     let inputs = packing.tokens() * config.input_size();
     for (what, len, expected) in [
@@ -126,8 +163,7 @@ pub fn forward<T: Float>(
         layout,
         parameters: parameters.to_vec(),
         packing: packing.clone(),
-        mode,
-        seed,
+        drawing,
     };
     let mut state = initial.clone();
     let mut layers = Vec::new();
@@ -266,8 +302,7 @@ impl<T: Float> Run<T> {
             config: &self.config,
             layout: &self.layout,
             parameters: &self.parameters,
-            mode: self.mode,
-            seed: self.seed,
+            drawing: self.drawing,
             layer,
             direction,
         }
@@ -318,11 +353,11 @@ impl<T: Float> Run<T> {
     fn input_factors(&self, layer: usize) -> Option<Vec<T>> {
         let dropout = self.config.dropout();
         let between = if layer == 0 { 0.0 } else { dropout.between };
-        if self.mode == Mode::Evaluation || (between == 0.0 && dropout.input == 0.0) {
+        if self.drawing.mode == Mode::Evaluation || (between == 0.0 && dropout.input == 0.0) {
             return None;
         }
         let site = |purpose| RandomSite {
-            layer: layer as u32,
+            layer: self.drawing.site(layer),
             direction: 0,
             purpose,
         };
@@ -333,7 +368,7 @@ impl<T: Float> Run<T> {
             for feature in 0..self.config.layer_input_size(layer) as u32 {
                 let factor = |probability, purpose, step| {
                     let index = (sequence, step, feature);
-                    let factor = dropout_factor(self.seed, site(purpose), index, probability);
+                    let factor = dropout_factor(self.drawing.seed, site(purpose), index, probability);
                     T::from_f64(f64::from(factor))
                 };
                 let mut product = T::one();
@@ -352,16 +387,16 @@ impl<T: Float> Run<T> {
     /// Variational dropout on what enters the recurrent products of a sorted sequence.
     fn recurrent_mask(&self, layer: usize, direction: usize, sequence: usize) -> Option<Vec<T>> {
         let probability = self.config.dropout().recurrent;
-        if self.mode == Mode::Evaluation || probability == 0.0 {
+        if self.drawing.mode == Mode::Evaluation || probability == 0.0 {
             return None;
         }
         let site = RandomSite {
-            layer: layer as u32,
+            layer: self.drawing.site(layer),
             direction: direction as u32,
             purpose: RandomPurpose::Recurrent,
         };
         let sequence = self.packing.order()[sequence] as u32;
-        let factor = |unit| dropout_factor(self.seed, site, (sequence, 0, unit), probability);
+        let factor = |unit| dropout_factor(self.drawing.seed, site, (sequence, 0, unit), probability);
         let units = 0..self.config.state_size() as u32;
         Some(
             units

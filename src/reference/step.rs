@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::Float;
+use super::{Drawing, Float};
 use super::elman::ElmanStep;
 use super::gru::GruStep;
 use super::linear::{add, add_outer, multiply, multiply_transposed};
@@ -24,8 +24,7 @@ pub(super) struct Layer<'a, T> {
     pub(super) config: &'a RnnConfig,
     pub(super) layout: &'a ParameterLayout,
     pub(super) parameters: &'a [T],
-    pub(super) mode: Mode,
-    pub(super) seed: u64,
+    pub(super) drawing: Drawing,
     pub(super) layer: usize,
     pub(super) direction: usize,
 }
@@ -291,16 +290,16 @@ impl<'a, T: Float> Layer<'a, T> {
             RandomPurpose::ZoneoutCell => zoneout.cell,
             _ => zoneout.hidden,
         };
-        if self.mode == Mode::Evaluation || probability == 0.0 {
+        if self.drawing.mode == Mode::Evaluation || probability == 0.0 {
             return probability;
         }
         let site = RandomSite {
-            layer: self.layer as u32,
+            layer: self.drawing.site(self.layer),
             direction: self.direction as u32,
             purpose,
         };
         let Position { sequence, step, .. } = position;
-        let drawn = uniform(self.seed, site, sequence, step, unit as u32);
+        let drawn = uniform(self.drawing.seed, site, sequence, step, unit as u32);
         if drawn < probability { 1.0 } else { 0.0 }
     }
 

@@ -129,17 +129,37 @@ impl Pass<'_> {
         } = network.merge(self.layer, rows);
         let states =
             |direction: usize| states[direction].map(|_| self.rows_gradient(direction, rows));
-        let split = SplitDirections {
-            states: [states(0), states(1)],
-            reverse,
-            table,
-            output: (self.output).at(rows.start * network.config.output_size()),
-            tokens: rows.len(),
-            width,
-            sum,
-        };
-        program.push(Section::Backward, split);
+        let targets = [states(0), states(1)];
+        if self.has_output_gradient() {
+            let split = SplitDirections {
+                states: targets,
+                reverse,
+                table,
+                output: (self.output).at(rows.start * network.config.output_size()),
+                tokens: rows.len(),
+                width,
+                sum,
+            };
+            program.push(Section::Backward, split);
+        } else {
+            // The loss depends on final states alone.
+            for target in targets.into_iter().flatten() {
+                let zero = Fill {
+                    target,
+                    len: rows.len() * width,
+                    value: 0.0,
+                };
+                program.push(Section::Backward, zero);
+            }
+        }
         self.push_input_gradient_start(program, rows);
+    }
+
+    /// Whether the layer's output has a gradient: that of the last layer may have none.
+    fn has_output_gradient(&self) -> bool {
+        let network = self.network;
+        let is_last = self.layer.index + 1 == network.layers.len();
+        !is_last || network.options.output_gradient
     }
 
     /// The gradients of the final states, and zeros for what the sweep adds to.
@@ -171,7 +191,7 @@ impl Pass<'_> {
             value: 0.0,
         };
         program.push(Section::Backward, zero);
-        if network.packing.tokens() == 0 {
+        if network.packing.tokens() == 0 && network.options.parameter_gradients {
             // No sweep and no product will run: the packed gradients must not keep what an earlier plan left.
             let zero = Fill {
                 target: self.own.packed.into(),
@@ -191,7 +211,8 @@ impl Pass<'_> {
             return;
         };
         let len = rows.len() * self.layer.inputs;
-        if network.config.is_residual(self.layer.index) {
+        let is_residual = network.config.is_residual(self.layer.index);
+        if is_residual && self.has_output_gradient() {
             let copy = Elementwise {
                 kind: ElementwiseKind::Copy,
                 a: at(self.output),
@@ -200,7 +221,7 @@ impl Pass<'_> {
                 len,
             };
             program.push(Section::Backward, copy);
-        } else if self.scatters_before_gather() {
+        } else if is_residual || self.scatters_before_gather() {
             let zero = Fill {
                 target,
                 len,
@@ -311,6 +332,10 @@ impl Pass<'_> {
         let (network, layer) = (self.network, self.layer);
         let gates = network.gate_place(layer.gates, direction, rows);
         let units = network.units();
+        if !network.options.parameter_gradients {
+            let raw = self.push_norm_backward(program, direction, rows, accumulate);
+            return raw.unwrap_or(gates);
+        }
         if !network.config.spec().is_per_gate_norm() {
             let bias = self.column_sums(
                 (gates, None),
@@ -383,18 +408,20 @@ impl Pass<'_> {
         program.push(section, projection);
         let norm = network.input_norm(normalised, deviation, rows.len());
         program.push(section, norm);
-        let scale = self.column_sums(
-            (gradient, Some(normalised)),
-            self.packed(direction, layer.layout.norm_input),
-        );
-        program.push(
-            section,
-            ColumnSums {
-                rows: rows.len(),
-                accumulate,
-                ..scale
-            },
-        );
+        if network.options.parameter_gradients {
+            let scale = self.column_sums(
+                (gradient, Some(normalised)),
+                self.packed(direction, layer.layout.norm_input),
+            );
+            program.push(
+                section,
+                ColumnSums {
+                    rows: rows.len(),
+                    accumulate,
+                    ..scale
+                },
+            );
+        }
         let weights = layer.packed.at(direction * layer.layout.len());
         let backward = LayerNormRowsBackward {
             normalised,
@@ -480,17 +507,27 @@ impl Pass<'_> {
         program.push(Section::Backward, gemm);
     }
 
-    /// What is left after the last chunk: initial states, vectors, and the way to the flat gradients.
+    /// What is left after the last chunk.
     pub(super) fn push_end(&self, program: &mut Program) {
-        let (network, layer) = (self.network, self.layer);
-        let section = Section::Backward;
-        let (batch, vectors) = (network.packing.batch(), layer.layout.vectors_len());
+        let (network, section) = (self.network, Section::Backward);
         for direction in 0..network.config.directions() {
             for (outside, inside, cell) in self.state_gradients(direction, true) {
                 let table = network.tables.sorted_of;
                 let width = self.network.state_width(cell);
                 program.push(section, network.reorder((inside, outside), table, width));
             }
+        }
+        if network.options.parameter_gradients {
+            self.push_parameter_gradients(program);
+        }
+    }
+
+    /// The gradients of vectors, and the way of all parameters' to the flat gradients.
+    fn push_parameter_gradients(&self, program: &mut Program) {
+        let (network, layer) = (self.network, self.layer);
+        let section = Section::Backward;
+        let (batch, vectors) = (network.packing.batch(), layer.layout.vectors_len());
+        for direction in 0..network.config.directions() {
             let sums = ColumnSums {
                 a: self.carry_region(self.carry.vectors + direction * batch * vectors),
                 a_stride: vectors,

@@ -108,7 +108,7 @@ impl Sharing {
                 role,
                 precision,
                 ..
-            } = buffer;
+            } = buffer.clone();
             Region::from(program.stored_buffer(label, len, role, precision))
         };
         match self {
@@ -177,9 +177,9 @@ impl GateBuffers {
         program: &mut Program,
         (sharing, layers): (Sharing, usize),
     ) -> (Vec<Region>, Option<Vec<Region>>) {
-        let mut buffers = |label| {
+        let mut buffers = |label: &'static str| {
             let spec = BufferSpec {
-                label,
+                label: label.into(),
                 len: self.len,
                 role: self.role,
                 precision: self.precision,
@@ -224,7 +224,7 @@ impl StateOffsets {
         options: &NetworkOptions,
     ) -> Vec<StateRegions> {
         let spec = BufferSpec {
-            label: "states",
+            label: "states".into(),
             len: self.len,
             role: match options.gradients {
                 Some(_) => Role::Activation,
@@ -298,7 +298,7 @@ fn allocate_running(
         len,
     };
     let spec = BufferSpec {
-        label: "running_states",
+        label: "running_states".into(),
         len,
         role: Role::Workspace,
         precision: Precision::F32,
@@ -484,7 +484,7 @@ impl Network {
                     steps,
                     probability,
                     site: RandomSite {
-                        layer: layer.index as u32,
+                        layer: self.site(layer),
                         direction: 0,
                         purpose,
                     },
@@ -493,6 +493,11 @@ impl Network {
                 source = target;
             }
         }
+    }
+
+    /// The number of a layer for what it draws.
+    fn site(&self, layer: &Layer) -> u32 {
+        (self.options.first_site + layer.index) as u32
     }
 
     /// Rows of a direction in the states that the recurrence reads.
@@ -545,7 +550,7 @@ impl Network {
             steps: None,
             probability: self.config.dropout().recurrent,
             site: RandomSite {
-                layer: layer.index as u32,
+                layer: self.site(layer),
                 direction: direction as u32,
                 purpose: RandomPurpose::Recurrent,
             },
@@ -673,7 +678,7 @@ impl Network {
         };
         Recurrence {
             spec: *self.config.spec(),
-            layer: layer.index,
+            layer: self.options.first_site + layer.index,
             hidden: self.config.hidden_size(),
             state: self.config.state_size(),
             directions: self.config.directions(),

@@ -8,7 +8,7 @@ use crate::ops::{BufferId, BufferSpec, Precision, Program, Region, Role};
 /// Gradients in and out of a [`Network`].
 #[derive(Debug, Clone, Copy)]
 pub struct GradientBuffers {
-    /// In: of the output, `[tokens, output size]`; zeros until written.
+    /// In: of the output, `[tokens, output size]`, zeros until written; without elements if none will come.
     pub y: BufferId,
     /// In: of the final hidden states; zeros until written.
     pub h_n: BufferId,
@@ -52,8 +52,12 @@ impl Network {
             _ => tokens * self.config.output_size(),
         };
         let input_gradient = self.options.input_gradient;
+        let y = match self.options.output_gradient {
+            true => tokens * self.config.output_size(),
+            false => 0,
+        };
         GradientBuffers {
-            y: program.buffer("d_y", tokens * self.config.output_size(), Role::Input),
+            y: program.buffer("d_y", y, Role::Input),
             h_n: program.buffer("d_h_n", sizes.state_h, Role::Input),
             c_n: is_lstm.then(|| program.buffer("d_c_n", sizes.state_c, Role::Input)),
             x: input_gradient.then(|| program.buffer("d_x", sizes.x, Role::Output)),
@@ -72,9 +76,9 @@ impl Network {
             false => Sharing::SideBySide,
         };
         let layers = self.layers.len();
-        let mut workspace = |label, len| {
+        let mut workspace = |label: &'static str, len| {
             let buffer = BufferSpec {
-                label,
+                label: label.into(),
                 len,
                 role: Role::Workspace,
                 precision: Precision::F32,
@@ -86,7 +90,10 @@ impl Network {
         let carry = CarryOffsets::new(self, vectors.max().unwrap_or(0)).len;
         let carries = workspace("d_state", carry.max(batch));
         for (layer, (rows, carry)) in self.layers.iter_mut().zip(rows.into_iter().zip(carries)) {
-            let len = directions * layer.layout.gradient_len();
+            let len = match self.options.parameter_gradients {
+                true => directions * layer.layout.gradient_len(),
+                false => 0,
+            };
             let packed = program.buffer("packed_gradients", len, Role::Packed);
             layer.gradients = Some(LayerGradients {
                 packed,

@@ -61,6 +61,13 @@ pub struct NetworkOptions {
     pub gradients: Option<GradientMode>,
     /// Whether the gradient of the input is wanted.
     pub input_gradient: bool,
+    /// Whether a gradient of the output will come; without it a loss depends on final states alone.
+    pub output_gradient: bool,
+    /// Whether the gradients of the parameters are wanted: not so where they are frozen and only what lies before is trained.
+    pub parameter_gradients: bool,
+    /// The number of the first layer, for what dropout and zoneout draw: two networks of one program number their layers apart,
+    /// so that they draw apart.
+    pub first_site: usize,
     /// Adds the parameters' gradients to what is there instead of replacing it.
     pub accumulate: bool,
     /// Whether initial states are given; without them they are zero.
@@ -103,6 +110,9 @@ impl Default for NetworkOptions {
             mode: Mode::Evaluation,
             gradients: None,
             input_gradient: true,
+            output_gradient: true,
+            parameter_gradients: true,
+            first_site: 0,
             accumulate: false,
             initial_state: false,
             truncation: None,
@@ -201,9 +211,26 @@ pub struct Network {
     deviation: Option<BufferId>,
 }
 
+/// Where a network finds what it works on in a caller's program, and leaves what it makes.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkPlaces {
+    /// The parameters, flat in [`ParameterLayout`] order.
+    pub parameters: Region,
+    /// Where their gradients go, likewise; needed for a backward section, unless no
+    /// [`parameter_gradients`](NetworkOptions::parameter_gradients) are wanted.
+    pub gradients: Option<Region>,
+    /// Input rows, `[tokens, input size]`; without them the network makes a buffer of the role [`Role::Input`].
+    pub x: Option<BufferId>,
+    /// With [`initial_state`](NetworkOptions::initial_state): the initial hidden states, likewise.
+    pub h0: Option<BufferId>,
+    /// LSTM: the initial cell states, likewise.
+    pub c0: Option<BufferId>,
+}
+
 impl Network {
-    /// Adds the buffers of a network to `program`. `parameters` is a flat buffer in [`ParameterLayout`] order (the network's
-    /// part may start at an offset), `gradients` likewise, needed if `options` ask for a backward section.
+    /// Adds the buffers of a network to `program`, those of its input and its initial states among them. `parameters` is a flat
+    /// buffer in [`ParameterLayout`] order (the network's part may start at an offset), `gradients` likewise, needed if `options`
+    /// ask for a backward section.
     ///
     /// # Errors
     /// [`Error::Overflow`] if a size does not fit, [`Error::State`] if the gradients' region is missing.
@@ -214,6 +241,28 @@ impl Network {
         options: &NetworkOptions,
         parameters: Region,
         gradients: Option<Region>,
+    ) -> Result<Self> {
+        let places = NetworkPlaces {
+            parameters,
+            gradients,
+            x: None,
+            h0: None,
+            c0: None,
+        };
+        Self::with_places(program, config, packing, options, places)
+    }
+
+    /// Adds the buffers of a network to `program` that `places` does not name.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a size does not fit, [`Error::State`] if the gradients' region is missing, [`Error::Shape`] if a
+    /// buffer has another length than the network's.
+    pub fn with_places(
+        program: &mut Program,
+        config: &RnnConfig,
+        packing: &Arc<Packing>,
+        options: &NetworkOptions,
+        places: NetworkPlaces,
     ) -> Result<Self> {
         let sizes = Sizes::new(config, packing)?;
         if options.truncation == Some(0) {
@@ -226,20 +275,21 @@ impl Network {
         let wave_chunks = wavefront::chunks(config, packing, options)?;
         let tables = Tables::new(program, config, packing, options);
         let is_lstm = config.spec().cell == Cell::Lstm;
-        let mut state = |label_h, label_c, role| {
-            let h = program.buffer(label_h, sizes.state_h, role);
-            let c = is_lstm.then(|| program.buffer(label_c, sizes.state_c, role));
-            (h, c)
+        let h_n = program.buffer("h_n", sizes.state_h, Role::Output);
+        let c_n = is_lstm.then(|| program.buffer("c_n", sizes.state_c, Role::Output));
+        let mut given = |label, buffer: Option<BufferId>, len| match buffer {
+            Some(buffer) => program.check_len(buffer, len).map(|()| buffer),
+            None => Ok(program.buffer(label, len, Role::Input)),
         };
-        let (h_n, c_n) = state("h_n", "c_n", Role::Output);
         let (h0, c0) = match options.initial_state {
             true => {
-                let (h, c) = state("h0", "c0", Role::Input);
-                (Some(h), c)
+                let h = given("h0", places.h0, sizes.state_h)?;
+                let c = is_lstm.then(|| given("c0", places.c0, sizes.state_c));
+                (Some(h), c.transpose()?)
             }
             false => (None, None),
         };
-        let x = program.buffer("x", sizes.x, Role::Input);
+        let x = given("x", places.x, sizes.x)?;
         let layers = forward::allocate(
             program,
             (config, options),
@@ -259,7 +309,7 @@ impl Network {
             config: config.clone(),
             packing: packing.clone(),
             options: *options,
-            parameters,
+            parameters: places.parameters,
             tables,
             layers,
             chunks,
@@ -269,9 +319,13 @@ impl Network {
         };
         network.allocate_norm_workspace(program);
         if options.gradients.is_some() {
-            let gradients = gradients.ok_or(Error::State(
-                "a network with a backward section needs a region for its parameters' gradients",
-            ))?;
+            if options.parameter_gradients && places.gradients.is_none() {
+                return Err(Error::State(
+                    "a network with a backward section needs a region for its parameters' gradients",
+                ));
+            }
+            // Where none are wanted nothing is written there.
+            let gradients = places.gradients.unwrap_or(places.parameters);
             network.gradients = Some(network.allocate_gradients(program, &sizes, gradients));
         }
         Ok(network)

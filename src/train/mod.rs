@@ -28,6 +28,6 @@ pub use progress::Progress;
 pub use progress_bar::ProgressBar;
 pub use schedule::{Goal, Schedule, ScheduleShape, ScheduleState, WarmUp};
 pub use stopping::{EarlyStopping, Interrupt, Verdict};
-pub use task::{Task, TrainingPlaces};
-pub use trainer::{End, EpochRecord, Standing, Trainer, TrainerOptions};
+pub use task::{Batches, Task};
+pub use trainer::{End, EpochRecord, NamedGroup, Standing, Trainer, TrainerOptions};
 pub use truncated::{CarriedState, Chunks};

@@ -13,6 +13,7 @@ use super::task::Task;
 use super::trainer::{Standing, Trainer};
 use crate::checkpoint::{Checkpoint, check_same};
 use crate::error::{Error, Result};
+use crate::model::{CarriedStates, ModelParameters};
 
 /// Names of the checkpoint's sections.
 const TRAINER: &str = "trainer";
@@ -21,6 +22,8 @@ const SCHEDULE: &str = "schedule";
 const STOPPING: &str = "stopping";
 /// The optimizer's one tensor.
 const STATE: &str = "state";
+/// States that go from batch to batch, by number.
+const CARRIED: &str = "carried.";
 
 /// What has to be the same when training goes on. The number of epochs and patience may change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,8 +73,7 @@ impl<T: Task> Trainer<T> {
     }
 
     fn take(&mut self, checkpoint: &Checkpoint, best: Option<&Checkpoint>) -> Result<()> {
-        let parameters = self.task.restore(checkpoint)?;
-        self.check_parameters(&parameters)?;
+        let parameters = self.restore(checkpoint)?;
         checkpoint.expect_optimizer(&self.optimizer_kind())?;
         check_same("training", &self.fixed(), &checkpoint.section(TRAINER)?)?;
         let missing = || Error::Checkpoint("the optimizer's state is missing".to_owned());
@@ -89,15 +91,21 @@ impl<T: Task> Trainer<T> {
         let schedule: Schedule = checkpoint.section(SCHEDULE)?;
         let stopping: EarlyStopping = checkpoint.section(STOPPING)?;
         let best = match best {
-            Some(best) if stopping.best.is_some() => Some(self.task.restore(best)?),
+            Some(best) if stopping.best.is_some() => Some(self.restore(best)?),
             _ => None,
         };
+        let tensors = &checkpoint.optimizer.tensors;
+        let carried = (0..).map_while(|number: usize| tensors.get(&format!("{CARRIED}{number}")));
+        let carried: Vec<Vec<f32>> = carried.map(|tensor| tensor.data().to_vec()).collect();
         let device = self.device.as_ref();
         let weights = &self.weights;
         self.optimizer.restore(device, &weights.optimizer, &state)?;
-        device.write(&weights.parameters, 0, &parameters)?;
+        device.write(&weights.parameters, 0, parameters.data())?;
         let loss_sum = standing.loss_sum.unwrap_or(f32::NAN);
         device.write(&weights.loss_sum, 0, &[loss_sum])?;
+        self.carried = CarriedStates::saved(carried);
+        // What is loaded is bound to the states that were.
+        self.loaded = None;
         self.position = checkpoint.position;
         self.standing = standing;
         self.schedule = schedule;
@@ -110,14 +118,11 @@ impl<T: Task> Trainer<T> {
         Ok(())
     }
 
-    fn check_parameters(&self, parameters: &[f32]) -> Result<()> {
-        let (expected, got) = (self.optimizer.len(), parameters.len());
-        match expected == got {
-            true => Ok(()),
-            false => Err(Error::Checkpoint(format!(
-                "expected {expected} parameters, got {got}"
-            ))),
-        }
+    /// The parameters of a checkpoint of this model and these data.
+    fn restore(&self, checkpoint: &Checkpoint) -> Result<ModelParameters> {
+        let parameters = checkpoint.parameters_of(&self.model)?;
+        self.task.check(checkpoint)?;
+        Ok(parameters)
     }
 
     fn optimizer_kind(&self) -> String {
@@ -145,14 +150,18 @@ impl<T: Task> Trainer<T> {
     }
 
     /// Everything, of these parameters.
-    fn to_checkpoint(&self, parameters: &[f32]) -> Result<Checkpoint> {
-        let mut checkpoint = self.task.checkpoint(parameters)?;
+    fn to_checkpoint(&self, parameters: &ModelParameters) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint::of_model(&self.model, parameters)?;
+        self.task.complete(&mut checkpoint)?;
         let device = self.device.as_ref();
         let state = self.optimizer.save(device, &self.weights.optimizer)?;
         checkpoint.optimizer.kind = self.optimizer_kind();
         let shape = vec![state.values.len()];
         let tensors = &mut checkpoint.optimizer.tensors;
         tensors.insert(STATE, shape, state.values)?;
+        for (number, state) in self.carried.read(device)?.into_iter().enumerate() {
+            tensors.insert(format!("{CARRIED}{number}"), vec![state.len()], state)?;
+        }
         checkpoint.position = self.position;
         checkpoint.set_section(TRAINER, &self.fixed())?;
         checkpoint.set_section(STANDING, &self.standing)?;
@@ -168,9 +177,7 @@ impl<T: Task> Trainer<T> {
         };
         let sum = self.device.read(&self.weights.loss_sum, 0..1)?[0];
         self.standing.loss_sum = Some(sum).filter(|sum| sum.is_finite());
-        let len = self.optimizer.len();
-        let parameters = self.device.read(&self.weights.parameters, 0..len)?;
-        self.to_checkpoint(&parameters)?.save(&path)
+        self.to_checkpoint(&self.current()?)?.save(&path)
     }
 
     /// Writes the best epoch, which has just ended.

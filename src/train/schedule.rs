@@ -156,6 +156,16 @@ pub struct WarmUp {
     pub first: f64,
 }
 
+impl WarmUp {
+    /// None: the first step has the whole rate.
+    pub fn none() -> Self {
+        Self {
+            steps: 0,
+            first: 1.0,
+        }
+    }
+}
+
 /// A learning rate on its way. Serialise it to go on later where it was.
 ///
 /// ```

@@ -6,28 +6,74 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::groups::ParameterGroup;
 use super::log::MetricsLog;
 use super::observer::{EpochReport, Observer};
-use super::optimizer::{Optimizer, OptimizerBuffers, OptimizerRegions};
+use super::optimizer::{Optimizer, OptimizerBuffers, OptimizerOptions, OptimizerRegions};
 use super::optimizer_state::StepCounts;
 use super::progress::Progress;
-use super::schedule::{Goal, Schedule};
+use super::schedule::{Goal, Schedule, ScheduleShape, WarmUp};
 use super::stopping::{EarlyStopping, Interrupt, Verdict};
-use super::task::{Task, TrainingPlaces};
+use super::task::Task;
 use crate::checkpoint::Position;
 use crate::device::{Device, DeviceBuffer, Plan};
 use crate::error::{Error, Result};
+use crate::model::{
+    CarriedStates, Model, ModelLayout, ModelParameters, ModelPlaces, Predictor, PushedModel,
+    Wanted, write,
+};
+use crate::nn::BatchShape;
 use crate::ops::{BufferId, Elementwise, ElementwiseKind, Mode, Program, Role, Section};
 use crate::rnn::{GradientMode, NetworkOptions};
 
 /// How often the loss is looked at while an epoch runs; each look waits for the device.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Parameters that are trained with another step size or another weight decay than the rest, by name.
+///
+/// ```
+/// use wgpu_rnn::train::NamedGroup;
+/// let groups = [
+///     // No decay of biases and of what scales normalised values.
+///     NamedGroup::new(&["*.bias*", "norm.weight"]),
+///     NamedGroup { learning_rate_factor: 0.1, ..NamedGroup::new(&["embedding.*"]) },
+/// ];
+/// # assert_eq!(groups[0].weight_decay, 0.0);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedGroup {
+    /// Patterns of names, in which `*` stands for any characters.
+    pub patterns: Vec<String>,
+    /// What the learning rate is multiplied by.
+    pub learning_rate_factor: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+impl NamedGroup {
+    /// Factor 1, no decay.
+    pub fn new(patterns: &[&str]) -> Self {
+        Self {
+            patterns: patterns.iter().map(ToString::to_string).collect(),
+            learning_rate_factor: 1.0,
+            weight_decay: 0.0,
+        }
+    }
+}
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainerOptions {
     /// Passes over the data at most.
     pub epochs: u64,
+    /// How parameters change.
+    pub optimizer: OptimizerOptions,
+    /// Parameters with a learning rate or a decay of their own.
+    pub groups: Vec<NamedGroup>,
+    /// How the optimizer's learning rate changes from step to step.
+    pub schedule: ScheduleShape,
+    /// How it rises before.
+    pub warm_up: WarmUp,
     /// Batches whose mean gradient makes a step. Fewer are left at an epoch's end where they do not divide.
     pub accumulation: u64,
     /// Of the initial parameters and of dropout.
@@ -48,10 +94,15 @@ pub struct TrainerOptions {
 }
 
 impl Default for TrainerOptions {
-    /// 10 epochs, a step a batch, a metric to be minimised, 3 epochs of patience, nothing written.
+    /// 10 epochs of Adam at a constant rate of 1e-3, a step a batch, a metric to be minimised, 3 epochs of patience, nothing
+    /// written.
     fn default() -> Self {
         Self {
             epochs: 10,
+            optimizer: OptimizerOptions::adam(1e-3),
+            groups: Vec::new(),
+            schedule: ScheduleShape::Constant,
+            warm_up: WarmUp::none(),
             accumulation: 1,
             seed: 0,
             goal: Goal::Minimize,
@@ -126,14 +177,14 @@ pub(super) struct Weights {
 
 /// A program for batches of one shape.
 #[derive(Debug)]
-struct Loaded<S, I> {
-    shape: S,
+pub(super) struct Loaded {
+    shape: BatchShape,
     plan: Box<dyn Plan>,
-    inputs: I,
+    pushed: PushedModel,
     optimizer: OptimizerBuffers,
 }
 
-/// Trains a [`Task`]. Between input and update nothing goes to the host.
+/// Trains a [`Model`] on a [`Task`]'s data. Between input and update nothing goes to the host.
 ///
 /// Each step: the batch is written, the program runs, the optimizer steps, all in one submission. After an epoch the task is
 /// evaluated, and the state is saved where there is a folder. A run that was interrupted or killed goes on from its last
@@ -143,6 +194,7 @@ struct Loaded<S, I> {
 #[derive(Debug)]
 pub struct Trainer<T: Task> {
     pub(super) device: Arc<dyn Device>,
+    pub(super) model: Model,
     pub(super) task: T,
     pub(super) optimizer: Optimizer,
     pub(super) schedule: Schedule,
@@ -152,49 +204,34 @@ pub struct Trainer<T: Task> {
     pub(super) position: Position,
     pub(super) standing: Standing,
     /// Parameters of the best epoch.
-    pub(super) best: Option<Vec<f32>>,
-    loaded: Option<Loaded<T::Shape, T::Inputs>>,
+    pub(super) best: Option<ModelParameters>,
+    pub(super) loaded: Option<Loaded>,
+    pub(super) carried: CarriedStates,
     /// When the mean loss was last looked at, and what it was.
     looked: (Instant, Option<f64>),
 }
 
 impl<T: Task> Trainer<T> {
-    /// Before the first step. The schedule gives the optimizer its rate at each step.
+    /// Before the first step, with the model's [initial parameters](Model::initial).
     ///
     /// # Errors
-    /// [`Error::Option`] for no epochs, an accumulation of 0, a target that is not a number or a number out of its range; [`Error::Shape`] if the optimizer
-    /// or the initial parameters are of another number; the device's and the task's errors.
+    /// [`Error::Option`] for no epochs, an accumulation of 0, a target that is not a number, a group of no parameters or a number out
+    /// of its range; [`Error::State`] for a model without a loss; the device's errors.
     pub fn new(
         device: Arc<dyn Device>,
+        model: &Model,
         task: T,
-        (optimizer, schedule): (Optimizer, Schedule),
         options: TrainerOptions,
     ) -> Result<Self> {
-        for (option, value) in [
-            ("epochs", options.epochs),
-            ("accumulation", options.accumulation),
-            ("save_every", options.save_every.unwrap_or(1)),
-        ] {
-            if value == 0 {
-                return Err(Error::option(option, "must be at least 1, is 0"));
-            }
-        }
-        if options.target.is_some_and(f64::is_nan) {
-            return Err(Error::option("target", "must be a number, is NaN"));
-        }
-        let len = task.parameter_len();
-        let initial = task.initial(options.seed)?;
-        for (what, got) in [
-            ("parameters of the optimizer", optimizer.len()),
-            ("initial parameters", initial.len()),
-        ] {
-            if got != len {
-                return Err(Error::shape(what, len, got));
-            }
-        }
+        check(&options)?;
         if task.metrics().is_empty() {
             return Err(Error::data("metrics of the task", "at least one", "none"));
         }
+        if !model.has_loss() {
+            return Err(Error::State("a model that is trained needs a loss that is minimised"));
+        }
+        let len = model.layout().len();
+        let optimizer = optimizer(model.layout(), &options)?;
         let total = (options.accumulation > 1).then(|| device.buffer("gradient sum", len));
         let weights = Weights {
             parameters: device.buffer("parameters", len)?,
@@ -203,9 +240,13 @@ impl<T: Task> Trainer<T> {
             optimizer: optimizer.new_state(device.as_ref())?,
             loss_sum: device.buffer("loss sum", 1)?,
         };
-        device.write(&weights.parameters, 0, &initial)?;
-        Ok(Self {
+        let mut trainer = Self {
             stopping: EarlyStopping::new(options.goal, options.patience, options.least_change)?,
+            schedule: Schedule::new(
+                options.optimizer.learning_rate,
+                options.schedule,
+                options.warm_up,
+            )?,
             position: Position {
                 seed: options.seed,
                 ..Position::default()
@@ -213,14 +254,35 @@ impl<T: Task> Trainer<T> {
             standing: Standing::default(),
             best: None,
             loaded: None,
+            carried: CarriedStates::default(),
             looked: (Instant::now(), None),
+            model: model.clone(),
             device,
             task,
             optimizer,
-            schedule,
             options,
             weights,
-        })
+        };
+        let initial = trainer.model.initial(trainer.options.seed)?;
+        trainer.set_parameters(&initial)?;
+        Ok(trainer)
+    }
+
+    /// Begins with other parameters than the model's initial ones, such as those of an earlier training.
+    ///
+    /// # Errors
+    /// [`Error::State`] after the first step; [`Error::Shape`] if they are another model's; the device's errors.
+    pub fn set_parameters(&mut self, parameters: &ModelParameters) -> Result<()> {
+        if self.standing.batches > 0 {
+            return Err(Error::State("training has begun: its parameters are its own"));
+        }
+        self.model.layout().check_same(parameters.layout())?;
+        self.device.write(&self.weights.parameters, 0, parameters.data())
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// The task.
@@ -254,8 +316,8 @@ impl<T: Task> Trainer<T> {
     }
 
     /// The parameters of the best epoch; `None` before the first.
-    pub fn best_parameters(&self) -> Option<&[f32]> {
-        self.best.as_deref()
+    pub fn best_parameters(&self) -> Option<&ModelParameters> {
+        self.best.as_ref()
     }
 
     /// How many steps were taken and how many left out because a gradient was not finite.
@@ -377,7 +439,10 @@ impl<T: Task> Trainer<T> {
         self.optimizer.set_gradient_scale(scale)?;
         let mut tokens = 0;
         for (at, samples) in group.iter().enumerate() {
-            self.load(samples)?;
+            let batch = self.task.batch(samples)?;
+            self.model.check_values(&batch)?;
+            self.load(self.model.shape_of(&batch)?)?;
+            self.carried.clear(self.device.as_ref(), batch.fresh_places())?;
             let loaded = self.loaded.as_mut();
             let loaded = loaded.ok_or(Error::State("no program is loaded"))?;
             let plan = loaded.plan.as_mut();
@@ -385,7 +450,7 @@ impl<T: Task> Trainer<T> {
             let odd = 0x9e37_79b9_7f4a_7c15_u64;
             let seed = self.standing.batches.wrapping_mul(odd);
             plan.set_seed(self.options.seed.wrapping_add(seed))?;
-            self.task.write(plan, &loaded.inputs, samples)?;
+            write(plan, &loaded.pushed.inputs, &batch)?;
             let is_last = at + 1 == group.len();
             if is_last {
                 plan.write(loaded.optimizer.settings, &settings)?;
@@ -393,7 +458,7 @@ impl<T: Task> Trainer<T> {
             plan.run_all(&Section::ALL[..if is_last { 4 } else { 3 }])?;
             self.standing.batches += 1;
             self.standing.plan_bytes = self.standing.plan_bytes.max(plan.bytes());
-            tokens += self.task.tokens(&loaded.shape) as u64;
+            tokens += tokens_of(&loaded.shape);
         }
         self.standing.tokens += tokens;
         self.position.batch += group.len() as u64;
@@ -402,9 +467,8 @@ impl<T: Task> Trainer<T> {
         Ok(tokens)
     }
 
-    /// Sees to it that a program for the shape of `samples` is loaded.
-    fn load(&mut self, samples: &[usize]) -> Result<()> {
-        let shape = self.task.shape(samples)?;
+    /// Sees to it that a program for batches of this shape is loaded.
+    fn load(&mut self, shape: BatchShape) -> Result<()> {
         if { self.loaded.as_ref() }.is_some_and(|loaded| loaded.shape == shape) {
             return Ok(());
         }
@@ -426,21 +490,24 @@ impl<T: Task> Trainer<T> {
         let loss_sum = external("loss sum", 1, &weights.loss_sum);
         let total = weights.total.as_ref();
         let total = total.map(|total| external("gradient sum", len, total));
-        let places = TrainingPlaces {
-            options: NetworkOptions {
-                mode: Mode::Training,
-                gradients: Some(GradientMode::Save),
-                ..NetworkOptions::on(self.device.as_ref())
-            },
-            parameters: parameters.into(),
-            gradients: gradients.into(),
+        let options = NetworkOptions {
+            mode: Mode::Training,
+            gradients: Some(GradientMode::Save),
+            ..NetworkOptions::on(self.device.as_ref())
         };
-        let (inputs, loss) = self.task.push(&mut program, &shape, places)?;
+        let places = ModelPlaces {
+            parameters: parameters.into(),
+            gradients: Some(gradients.into()),
+        };
+        let wanted = Wanted::default();
+        let pushed = self.model.push(&mut program, &shape, &options, places, wanted)?;
+        let no_loss = Error::State("the model has no loss that is minimised");
+        let loss = pushed.loss.ok_or(no_loss)?;
         let mut add = |a, target: BufferId, len| {
             let operation = Elementwise {
                 kind: ElementwiseKind::Accumulate,
                 a,
-                b: a,
+                b: None,
                 target: target.into(),
                 len,
             };
@@ -459,11 +526,12 @@ impl<T: Task> Trainer<T> {
         if total.is_some() {
             self.optimizer.push_clearing(&mut program, regions);
         }
-        bound.extend(self.task.bindings(&inputs)?);
+        let device = self.device.as_ref();
+        bound.extend(self.carried.bindings(device, &pushed.carried, shape.sequences())?);
         self.loaded = Some(Loaded {
             shape,
             plan: self.device.load(program, &bound)?,
-            inputs,
+            pushed,
             optimizer,
         });
         Ok(())
@@ -507,8 +575,7 @@ impl<T: Task> Trainer<T> {
         self.device.write(&self.weights.loss_sum, 0, &[0.0])?;
         self.standing.loss_sum = Some(0.0);
         if is_best {
-            let len = self.optimizer.len();
-            self.best = Some(self.device.read(&self.weights.parameters, 0..len)?);
+            self.best = Some(self.current()?);
             self.save_best()?;
         }
         self.save_last()?;
@@ -528,9 +595,19 @@ impl<T: Task> Trainer<T> {
         Ok(())
     }
 
+    /// The parameters as they are now.
+    pub(super) fn current(&self) -> Result<ModelParameters> {
+        let len = self.optimizer.len();
+        let data = self.device.read(&self.weights.parameters, 0..len)?;
+        ModelParameters::from_flat(self.model.layout().clone(), data)
+    }
+
     fn evaluate(&self) -> Result<Vec<f64>> {
-        let device = self.device.as_ref();
-        let metrics = self.task.evaluate(device, &self.weights.parameters)?;
+        let parameters = self.weights.parameters.clone();
+        // A task runs over its data once: of a plan that it has left behind nothing is kept.
+        let mut predictor =
+            Predictor::with_buffer(self.device.clone(), &self.model, parameters)?.most_bytes(0);
+        let metrics = self.task.evaluate(&mut predictor)?;
         let names = self.task.metrics();
         if metrics.len() != names.len() {
             return Err(Error::shape(
@@ -547,5 +624,52 @@ impl<T: Task> Trainer<T> {
             )),
             None => Ok(metrics),
         }
+    }
+}
+
+/// Refuses options out of their range.
+fn check(options: &TrainerOptions) -> Result<()> {
+    for (option, value) in [
+        ("epochs", options.epochs),
+        ("accumulation", options.accumulation),
+        ("save_every", options.save_every.unwrap_or(1)),
+    ] {
+        if value == 0 {
+            return Err(Error::option(option, "must be at least 1, is 0"));
+        }
+    }
+    match options.target.is_some_and(f64::is_nan) {
+        true => Err(Error::option("target", "must be a number, is NaN")),
+        false => Ok(()),
+    }
+}
+
+/// The optimizer of a model's parameters, group by group; frozen ones are in a group of rate 0.
+fn optimizer(layout: &ModelLayout, options: &TrainerOptions) -> Result<Optimizer> {
+    let mut optimizer = Optimizer::new(layout.len(), options.optimizer)?;
+    for group in &options.groups {
+        let patterns: Vec<&str> = group.patterns.iter().map(String::as_str).collect();
+        optimizer = optimizer.group(ParameterGroup {
+            ranges: layout.trained_ranges(&patterns)?,
+            learning_rate_factor: group.learning_rate_factor,
+            weight_decay: group.weight_decay,
+        })?;
+    }
+    let frozen = layout.frozen();
+    match frozen.is_empty() {
+        true => Ok(optimizer),
+        false => optimizer.group(ParameterGroup {
+            ranges: frozen,
+            learning_rate_factor: 0.0,
+            weight_decay: 0.0,
+        }),
+    }
+}
+
+/// Timesteps of a batch; sequences where there are none.
+fn tokens_of(shape: &BatchShape) -> u64 {
+    match shape.tokens() {
+        0 => shape.sequences() as u64,
+        tokens => tokens as u64,
     }
 }
