@@ -1,19 +1,56 @@
-// result[i] = a[i], result[i] + a[i] or a[i] * b[i]; one invocation an element.
+// result[i] = f(a[i], b[i]) as KIND says; one invocation a value, one or four numbers (lib/value_*.wgsl).
+//
+// An operand that is in place is read from the result: a buffer cannot be bound to be read and to be written. Its own binding,
+// and that of a second operand that there is not, are of any buffer and not read.
 
 struct Params {
     a_offset: u32,
     b_offset: u32,
     result_offset: u32,
     len: u32,
+    factor: f32,
+    // Of the activation.
+    alpha: f32,
+    beta: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(1) @binding(0) var<storage, read> a: array<f32>;
-@group(1) @binding(1) var<storage, read> b: array<f32>;
-@group(1) @binding(2) var<storage, read_write> result: array<f32>;
+@group(1) @binding(0) var<storage, read> a: array<Value>;
+@group(1) @binding(1) var<storage, read> b: array<Value>;
+@group(1) @binding(2) var<storage, read_write> result: array<Value>;
 
-// 0: copy, 1: accumulate, 2: multiply
+// In the order of the cases below.
 override KIND: u32 = 0u;
+// See lib/activation.wgsl.
+override ACTIVATION: u32 = 0u;
+override A_IN_PLACE: bool = false;
+override B_IN_PLACE: bool = false;
+
+fn activated(x: f32) -> f32 {
+    return activate(ACTIVATION, vec2f(params.alpha, params.beta), x);
+}
+
+fn activated_backward(x: f32, gradient: f32) -> f32 {
+    let parameters = vec2f(params.alpha, params.beta);
+    let slope = activate_derivative(ACTIVATION, parameters, x, activate(ACTIVATION, parameters, x));
+    // A compiler may take the product of a NaN and 0 to be 0.
+    let product = select(gradient * slope, gradient, is_nan(gradient));
+    return select(product, x, is_nan(x));
+}
+
+fn first(index: u32) -> Value {
+    if A_IN_PLACE {
+        return result[params.result_offset + index];
+    }
+    return a[params.a_offset + index];
+}
+
+fn second(index: u32) -> Value {
+    if B_IN_PLACE {
+        return result[params.result_offset + index];
+    }
+    return b[params.b_offset + index];
+}
 
 @compute @workgroup_size(256)
 fn main(
@@ -25,13 +62,29 @@ fn main(
     if index >= params.len {
         return;
     }
-    let destination = params.result_offset + index;
-    var value = a[params.a_offset + index];
-    if KIND == 1u {
-        value += result[destination];
+    let place = params.result_offset + index;
+    var value = first(index);
+    switch KIND {
+        // copy
+        case 0u: {}
+        // accumulate
+        case 1u: { value += result[place]; }
+        // add
+        case 2u: { value += second(index); }
+        // subtract
+        case 3u: { value -= second(index); }
+        // multiply
+        case 4u: { value *= second(index); }
+        // accumulate product
+        case 5u: { value = result[place] + value * second(index); }
+        // scale
+        case 6u: { value *= params.factor; }
+        // accumulate scaled
+        case 7u: { value = result[place] + params.factor * value; }
+        // activate
+        case 8u: { value = activated_each(value); }
+        // activate backward
+        default: { value = activated_backward_each(value, second(index)); }
     }
-    if KIND == 2u {
-        value *= b[params.b_offset + index];
-    }
-    result[destination] = value;
+    result[place] = value;
 }

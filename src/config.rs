@@ -230,6 +230,18 @@ impl Activation {
             Self::Softplus => (11, 0.0, 0.0),
         }
     }
+
+    /// Its parameters have to be finite.
+    pub(crate) fn validate(self) -> Result<()> {
+        let (_, alpha, beta) = self.code();
+        match alpha.is_finite() && beta.is_finite() {
+            true => Ok(()),
+            false => Err(Error::option(
+                "activations",
+                format!("{self:?}: alpha and beta must be finite"),
+            )),
+        }
+    }
 }
 
 /// The activations of one direction.
@@ -730,13 +742,7 @@ impl RnnConfig {
         }
         for activations in spec.activations {
             for activation in [activations.gate, activations.candidate, activations.hidden] {
-                let (_, alpha, beta) = activation.code();
-                if !(alpha.is_finite() && beta.is_finite()) {
-                    return Err(Error::option(
-                        "activations",
-                        format!("{activation:?}: alpha and beta must be finite"),
-                    ));
-                }
+                activation.validate()?;
             }
         }
         Ok(())

@@ -97,7 +97,7 @@ pub use config::{
 };
 pub use device::{Device, DeviceBuffer, Plan, Span};
 pub use error::{Error, Result};
-pub use initial::{Initial, WeightInitial};
+pub use initial::{Initial, ParameterInitial, WeightInitial};
 pub use ops::{Mode, Precision};
 pub use params::{ParameterEntry, ParameterKind, ParameterLayout, Parameters};
 pub use rnn::{GradientMode, Network, NetworkOptions, Rnn};

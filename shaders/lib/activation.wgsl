@@ -19,6 +19,10 @@ fn hyperbolic_tangent(x: f32) -> f32 {
     return select(select(saturating, -saturating, x < 0.0), series, magnitude < 0.625);
 }
 
+// WGSL promises no quotient whose divisor, here up to the square of a number, is beyond 2^126. A softsign is saturated long
+// before.
+const FAR: f32 = 0x1p63;
+
 fn activate(code: u32, parameters: vec2f, x: f32) -> f32 {
     switch code {
         case 0u: { return sigmoid(x); }
@@ -38,7 +42,10 @@ fn activate(code: u32, parameters: vec2f, x: f32) -> f32 {
             let t = hyperbolic_tangent(0.5 * min(x, 0.0));
             return select(x, parameters.x * (2.0 * t / (1.0 - t)), x < 0.0);
         }
-        case 10u: { return x / (1.0 + abs(x)); }
+        case 10u: {
+            let near = bounded(x, FAR);
+            return near / (1.0 + abs(near));
+        }
         default: { return select(x, 0.0, x < 0.0) + log(1.0 + exp(-abs(x))); }
     }
 }
@@ -63,7 +70,7 @@ fn activate_derivative(code: u32, parameters: vec2f, x: f32, y: f32) -> f32 {
         }
         case 9u: { return select(1.0, y + parameters.x, x < 0.0); }
         case 10u: {
-            let d = 1.0 + abs(x);
+            let d = 1.0 + abs(bounded(x, FAR));
             return 1.0 / (d * d);
         }
         default: { return sigmoid(x); }

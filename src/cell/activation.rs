@@ -14,7 +14,7 @@ pub fn activate<T: Real>(activation: Activation, x: T) -> T {
 
 /// What each activation is.
 #[inline(always)]
-pub(super) fn formula<T: Real>(activation: Activation, x: T) -> T {
+pub(crate) fn formula<T: Real>(activation: Activation, x: T) -> T {
     let number = |value: f32| x.constant(f64::from(value));
     let (zero, one) = (number(0.0), number(1.0));
     match activation {

@@ -23,6 +23,7 @@ mod lstm;
 mod real;
 
 pub use activation::activate;
+pub(crate) use activation::formula;
 pub use dual::{Dual, inputs, jacobian, pull, pullback};
 pub use elman::elman_unit;
 pub use gru::{gru_after, gru_before, gru_reset};

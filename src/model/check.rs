@@ -206,11 +206,8 @@ impl Model {
         gradients: &[f32],
     ) -> Result<Vec<Compared>> {
         let losses: Vec<usize> = self.minimized().iter().map(|(layer, _)| *layer).collect();
-        let reference = Reference {
-            mode: options.mode,
-            seed: options.seed,
-            ..Reference::new(self, batch, &losses)?
-        };
+        let reference =
+            Reference::new(self, batch, &losses)?.drawing(options.mode, options.seed);
         let mut values: Vec<f64> = parameters.data().iter().map(|&v| v.into()).collect();
         let base = reference.run(&values, (&[], 0))?;
         let mut compared = Vec::new();

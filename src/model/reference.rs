@@ -14,8 +14,8 @@ pub(super) struct Reference<'a> {
     model: &'a Model,
     shape: BatchShape,
     batch: &'a Batch,
-    pub(super) mode: Mode,
-    pub(super) seed: u64,
+    mode: Mode,
+    seed: u64,
     /// Which layers are wanted.
     needed: Vec<bool>,
 }
@@ -41,6 +41,11 @@ impl<'a> Reference<'a> {
             seed: 0,
             needed,
         })
+    }
+
+    /// The same with what dropout and zoneout draw.
+    pub(super) fn drawing(self, mode: Mode, seed: u64) -> Self {
+        Self { mode, seed, ..self }
     }
 
     /// All layers' outputs from `parameters`, flat. Those before layer `first` are taken from `before`.

@@ -12,12 +12,12 @@ impl Checkpoint {
     pub fn of_model(model: &Model, parameters: &ModelParameters) -> Result<Self> {
         model.layout().check_same(parameters.layout())?;
         let networks = model.networks();
-        Ok(Self {
-            networks: networks.map(|(name, config)| (name.to_owned(), config.clone())).collect(),
-            model: model.description(),
-            parameters: parameters.to_tensors()?,
-            ..Self::default()
-        })
+        let mut checkpoint = Self::new();
+        checkpoint.networks =
+            networks.map(|(name, config)| (name.to_owned(), config.clone())).collect();
+        checkpoint.model = model.description();
+        checkpoint.parameters = parameters.to_tensors()?;
+        Ok(checkpoint)
     }
 
     /// The parameters of a model, which has to be the checkpoint's.

@@ -111,7 +111,7 @@ impl Dropout {
             let copy = Elementwise {
                 kind: ElementwiseKind::Copy,
                 a: source,
-                b: source,
+                b: None,
                 target,
                 len: self.rows * width,
             };

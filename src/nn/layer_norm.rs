@@ -114,7 +114,7 @@ impl LayerNorm {
         let copy = Elementwise {
             kind: ElementwiseKind::Copy,
             a: source,
-            b: source,
+            b: None,
             target,
             len: self.rows * self.width,
         };

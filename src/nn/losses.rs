@@ -354,7 +354,7 @@ impl Layer for CrossEntropyLayer {
             value == -1.0 || (value >= 0.0 && value < self.classes as f32 && value.fract() == 0.0)
         };
         let classes = of(TARGET).unwrap_or_default();
-        let bad = |(row, &value): &(usize, &f32)| !is_class(value) && !is_masked(*row);
+        let bad = |&(row, value): &(usize, &f32)| !is_class(*value) && !is_masked(row);
         match classes.iter().enumerate().find(bad) {
             Some((row, value)) => Err(Error::data(
                 format!("class of row {row}"),

@@ -216,7 +216,7 @@ impl Pass<'_> {
             let copy = Elementwise {
                 kind: ElementwiseKind::Copy,
                 a: at(self.output),
-                b: at(self.output),
+                b: None,
                 target,
                 len,
             };

@@ -32,6 +32,24 @@ impl Rounded {
         Self::of(root, error, 4.5)
     }
 
+    /// WGSL grants an exponential `3 + 2 |x|` units. Below -87 a device may stay at `exp(-87)`.
+    pub(crate) fn exp(self) -> Self {
+        let error = self.value.exp() * self.error.exp_m1() + 2.0 * f64::from(f32::MIN_POSITIVE);
+        Self::of(self.value.exp(), error, 3.0 + 2.0 * self.value.abs())
+    }
+
+    /// `ln(1 + self)` of a positive number, with what is granted beside its rounding.
+    pub(crate) fn ln_1p(self, granted: f64) -> Self {
+        Self::of(self.value.ln_1p(), self.error + granted, 1.0)
+    }
+
+    /// By `1 - 2 e / (1 + e)` with `e = exp(-2 |x|)`, down to 0.625: there the roundings come to 6.4 units.
+    pub(crate) fn tanh(self) -> Self {
+        let steepest = (self.value.abs() - self.error).max(0.0).tanh();
+        let error = self.error * (1.0 - steepest * steepest);
+        Self::of(self.value.tanh(), error, 6.5)
+    }
+
     pub(crate) fn clamp(self, largest: f64) -> Self {
         Self {
             value: self.value.clamp(-largest, largest),

@@ -43,6 +43,8 @@ pub(crate) const LINEAR: usize = 256;
 pub(crate) mod lib {
     use crate::ops::Precision;
 
+    /// `activate`, `activate_derivative`: the twins of [`crate::cell::activate`].
+    pub(crate) const ACTIVATION: &str = include_str!("../../../shaders/lib/activation.wgsl");
     /// `is_finite`: neither infinite nor NaN.
     pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
     /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
@@ -106,7 +108,6 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
 /// Every shader, for [`super::shader::all`].
 pub(crate) fn shaders() -> Vec<Shader> {
     let mut shaders = vec![
-        elementwise::shader(),
         embedding_rows::shader(),
         embedding_rows_backward::shader(),
         fill::shader(),
@@ -132,6 +133,7 @@ pub(crate) fn shaders() -> Vec<Shader> {
             shaders.push(merge_directions::shader(pack, [stored; 4]));
         }
     }
+    shaders.extend(Pack::ALL.map(elementwise::shader));
     shaders.extend(Pack::ALL.map(split_directions::shader));
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());

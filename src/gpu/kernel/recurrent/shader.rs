@@ -168,7 +168,7 @@ pub(in crate::gpu::kernel) fn shader(
         gates,
         &tile,
         crate::gpu::kernel::lib::RANDOM,
-        module!("lib/activation.wgsl"),
+        crate::gpu::kernel::lib::ACTIVATION,
         crate::gpu::kernel::lib::STEP,
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
         format,
