@@ -232,12 +232,20 @@ pub(crate) fn bind<'a>(
             ));
         }
         if bound[id.0].replace(buffer).is_some() {
-            return Err(Error::shape(spec.label.clone(), "one external buffer", "two"));
+            return Err(Error::shape(
+                spec.label.clone(),
+                "one external buffer",
+                "two",
+            ));
         }
     }
     for (spec, bound) in program.buffers().iter().zip(&bound) {
         if spec.role == Role::External && bound.is_none() {
-            return Err(Error::shape(spec.label.clone(), "an external buffer", "none"));
+            return Err(Error::shape(
+                spec.label.clone(),
+                "an external buffer",
+                "none",
+            ));
         }
     }
     Ok(bound)

@@ -103,7 +103,13 @@ impl ParameterInitial {
     ///
     /// # Errors
     /// [`Error::Shape`] if it does not fit the shape, [`Error::Data`] for a number that is not finite.
-    pub(crate) fn fill(&self, name: &str, shape: &[usize], seed: u64, values: &mut [f32]) -> Result<()> {
+    pub(crate) fn fill(
+        &self,
+        name: &str,
+        shape: &[usize],
+        seed: u64,
+        values: &mut [f32],
+    ) -> Result<()> {
         let misfit = |expected: String| {
             let what = format!("initial values of `{name}`");
             Err(Error::shape(what, expected, format!("{shape:?}")))

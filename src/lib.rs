@@ -5,7 +5,50 @@
 //! batches are packed, so padding costs nothing and reaches no result. Everything is proven against a plain reference
 //! whose derivatives nobody typed, and against PyTorch's, ONNX Runtime's, haste's and NNAPI's values.
 //!
-//! # Example
+//! # A trained classifier
+//!
+//! Whether a sequence rises or falls: a model is written once, as a graph; its backward is derived.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use wgpu_rnn::cpu::CpuDevice;
+//! use wgpu_rnn::model::{Batch, Graph, Predictor};
+//! use wgpu_rnn::nn::{CrossEntropyOptions, Rows};
+//! use wgpu_rnn::train::{Batches, Interrupt, OptimizerOptions, Trainer, TrainerOptions};
+//! use wgpu_rnn::{Device, RnnConfig};
+//!
+//! let mut graph = Graph::new();
+//! let x = graph.sequences("x", 1)?; // ragged sequences of one feature
+//! let rnn = graph.rnn("rnn", x, &RnnConfig::gru(1, 8).build()?)?;
+//! let logits = graph.linear("head", rnn.last, 2)?;
+//! graph.output("logits", logits)?;
+//! let class = graph.input("class", Rows::Sequences, 1)?;
+//! let loss = graph.cross_entropy(logits, class, CrossEntropyOptions::default())?;
+//! graph.minimize(loss, 1.0)?;
+//! let model = graph.build()?;
+//!
+//! // 16 sequences of 3 to 8 steps, every other one falling.
+//! let slope = |n: usize| if n % 2 == 0 { 0.2 } else { -0.2 };
+//! let line = |n: usize| (0..3 + n % 6).map(|step| slope(n) * step as f32).collect::<Vec<f32>>();
+//! let classes = (0..16).map(|n| (n % 2) as f32).collect();
+//! let sequences: Vec<Vec<f32>> = (0..16).map(line).collect();
+//! let batch = Batch::new().sequences("x", 1, &sequences)?.rows("class", classes);
+//!
+//! let device: Arc<dyn Device> = Arc::new(CpuDevice::new()?); // or a GpuDevice
+//! let data = Batches::new(vec![batch.clone()], vec![batch.clone()])?;
+//! let optimizer = OptimizerOptions::adam(0.05);
+//! let options = TrainerOptions { optimizer, epochs: 30, patience: 0, ..Default::default() };
+//! let mut trainer = Trainer::new(device.clone(), &model, data, options)?;
+//! trainer.run(&Interrupt::default(), &mut ())?;
+//!
+//! let trained = trainer.best_parameters().expect("an epoch was run");
+//! let outputs = Predictor::new(device, &model, trained)?.run(&batch)?;
+//! let logits = outputs.get("logits")?.chunks(2);
+//! assert!(logits.enumerate().all(|(n, logits)| (logits[1] > logits[0]) == (n % 2 == 1)));
+//! # Ok::<(), wgpu_rnn::Error>(())
+//! ```
+//!
+//! # A network by itself
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,7 +87,9 @@
 //! | [`packed`] | the same weights as the kernels want them |
 //! | [`ops`] | the operations of both devices, as data: a [`Program`](ops::Program) |
 //! | [`rnn`] | the story of a network over the operations, forward and backward; [`Rnn`] runs it |
-//! | [`nn`], [`train`] | what stands around it: embeddings, pooling, dropout, a linear head; optimizers, schedules, long sequences in chunks |
+//! | [`nn`] | layers: what stands around a recurrent network, and what a layer is |
+//! | [`model`] | models written as graphs: named parameters, derived backward, prediction, a check of the gradients |
+//! | [`train`] | optimizers, schedules, early stopping, the training loop |
 //! | [`data`] | what goes in: batches by length, samplers, temporal splits, scalers, vocabularies, drift |
 //! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
 //! | [`checkpoint`] | one file with everything a trained model needs, written atomically, and its model card |

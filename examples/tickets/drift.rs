@@ -3,13 +3,13 @@
 //! The rule: *retrain* if more than 1 % of a month's events are unknown to the vocabulary, or if a population stability
 //! index, of a feature or of the forecasts, exceeds 0.25; *look into it* if one exceeds 0.1; else *keep*.
 
+use wgpu_rnn::Result;
 use wgpu_rnn::data::{DriftReference, population_stability_index};
-use wgpu_rnn::{Device, DeviceBuffer, Result};
+use wgpu_rnn::model::Predictor;
 
 use crate::dataset::{Dataset, Encoder, FEATURES, features};
 use crate::event::Event;
 use crate::generator::{DAYS, Ticket, tickets};
-use crate::model::Model;
 use crate::task::forecast;
 
 /// Unknown events of a month beyond which to retrain.
@@ -37,13 +37,7 @@ struct Report {
 }
 
 /// Prints the report of the hold-out's last month and of one with other events.
-pub(crate) fn show(
-    data: &Dataset,
-    model: &Model,
-    device: &dyn Device,
-    parameters: &DeviceBuffer,
-    seed: u64,
-) -> Result<()> {
+pub(crate) fn show(data: &Dataset, predictor: &mut Predictor, seed: u64) -> Result<()> {
     let hold_out = data.part(data.split.hold_out());
     // Not the last days themselves: of those only short tickets are over.
     let usual: Vec<&Ticket> = { hold_out.into_iter() }
@@ -64,8 +58,7 @@ pub(crate) fn show(
         ("a month with other events", shifted, &other),
     ];
     for (title, month, encoder) in months {
-        let scores =
-            |encoder, tickets: &[&Ticket]| forecast(model, device, (parameters, encoder), tickets);
+        let mut scores = |encoder, tickets: &[&Ticket]| forecast(predictor, encoder, tickets);
         let validation = data.part(data.split.validation());
         let before = scores(&data.encoder, &validation)?;
         let now = scores(encoder, &month)?;

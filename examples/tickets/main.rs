@@ -26,11 +26,10 @@ use std::time::Instant;
 
 use wgpu_rnn::checkpoint::Checkpoint;
 use wgpu_rnn::train::{End, Interrupt, ProgressBar, Trainer, TrainerOptions};
-use wgpu_rnn::train::{Goal, Task};
 
-use dataset::Dataset;
+use dataset::{Dataset, labels};
 use devices::Devices;
-use model::{Model, ModelOptions};
+use model::{ModelOptions, forecaster};
 use options::Options;
 use report::Judged;
 use task::Forecasting;
@@ -54,34 +53,27 @@ fn run() -> Result<(), Box<dyn Error>> {
     let data = Dataset::new(generator::tickets(options.tickets(), options.seed))?;
     describe(&data);
     let devices = Devices::find(options.device)?;
-    let device = devices.training.as_ref();
+    let device = &devices.training;
     println!("device  {}: {}", device.name(), devices.reason);
-    let model = Model::new(ModelOptions {
+    let model = forecaster(ModelOptions {
         entries: data.encoder.vocabulary.len(),
         hidden: options.hidden(),
         dropout: options.dropout,
         positive_weight: options.positive_weight,
         truncation: (options.truncation > 0).then_some(options.truncation),
+        prevalence: prevalence(&data)?,
+        seed: options.seed,
     })?;
-    println!(
-        "model   embedding, 2 GRU layers of {} units in both directions, linear head: {} parameters",
-        options.hidden(),
-        model.len()
-    );
+    println!("{}", model.summary(None)?);
     let training = options.training();
-    let task = Forecasting::new(&model, &data, &training)?;
-    let optimizer = task.optimizer(&training)?;
+    let task = Forecasting::new(&data, &training)?;
     let trainer_options = TrainerOptions {
-        epochs: training.epochs,
-        patience: training.patience,
-        seed: training.seed,
-        goal: Goal::Maximize,
         folder: Some(options.out.clone()),
-        ..TrainerOptions::default()
+        ..task.options(&training)
     };
-    let mut trainer = Trainer::new(devices.training.clone(), task, optimizer, trainer_options)?;
+    let mut trainer = Trainer::new(device.clone(), &model, task, trainer_options)?;
     let end = train(&mut trainer, options.resume)?;
-    report::training(trainer.standing(), device);
+    report::training(trainer.standing(), device.as_ref());
     let folder = options.out.display();
     println!("training {folder}/training.{{csv,jsonl}}, {folder}/learning_curve.svg");
     if end == End::Interrupted {
@@ -89,21 +81,31 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let best = options.out.join("best.safetensors");
-    let parameters = trainer.task().restore(&Checkpoint::load(&best)?)?;
     let judged = Judged {
         data: &data,
         model: &model,
-        parameters: &parameters,
+        hidden: options.hidden(),
+        positive_weight: options.positive_weight,
+        parameters: &Checkpoint::load(&best)?.parameters_of(&model)?,
         devices: &devices.all,
         device,
     };
     judge(&judged, &options, &best)?;
     if options.drift {
-        let buffer = measure::upload(device, &parameters)?;
-        drift::show(&data, &model, device, &buffer, options.seed)?;
+        drift::show(&data, &mut judged.predictor(device)?, options.seed)?;
     }
     println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Share of the training part that escalated.
+fn prevalence(data: &Dataset) -> Result<f64, Box<dyn Error>> {
+    let labels = labels(&data.part(data.split.training()));
+    let share = f64::from(labels.iter().sum::<f32>()) / labels.len() as f64;
+    match share > 0.0 {
+        true => Ok(share),
+        false => Err("no ticket of the training part escalated: make up more".into()),
+    }
 }
 
 /// What the data are.

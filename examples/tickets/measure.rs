@@ -1,34 +1,30 @@
 //! What a forecast costs and how exact it is: latency, memory, difference from the reference.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wgpu_rnn::metrics::Latency;
+use wgpu_rnn::model::{Model, ModelParameters, ModelPlaces, Predictor, Wanted};
 use wgpu_rnn::ops::{Program, Role, Section};
-use wgpu_rnn::train::TrainingPlaces;
-use wgpu_rnn::{Device, DeviceBuffer, GradientMode, Mode, NetworkOptions, Result, reference};
+use wgpu_rnn::{Device, GradientMode, Mode, NetworkOptions, Result};
 
-use crate::dataset::{Encoder, RECORD};
+use crate::dataset::Encoder;
 use crate::generator::Ticket;
-use crate::model::Model;
+use crate::task::batch;
 
 /// Forecasts that are timed, after as many as a tenth that are not.
 const RUNS: usize = 500;
 
-/// The time of one forecast of `ticket`, encoding included, on `device`.
+/// The time of one forecast of `ticket`, encoding included.
 pub(crate) fn latency(
-    model: &Model,
-    device: &dyn Device,
-    parameters: &[f32],
-    (encoder, ticket): (&Encoder, &Ticket),
+    predictor: &mut Predictor,
+    encoder: &Encoder,
+    ticket: &Ticket,
 ) -> Result<Latency> {
-    let buffer = upload(device, parameters)?;
-    let batch = encoder.batch(&[ticket])?;
-    let mut forecaster = model.forecaster(device, &buffer, &batch.packing)?;
     let mut times: Vec<Duration> = Vec::with_capacity(RUNS);
     for run in 0..RUNS + RUNS / 10 {
         let start = Instant::now();
-        let batch = encoder.batch(&[ticket])?;
-        forecaster.logits(&batch.records)?;
+        predictor.run(&batch(encoder, &[ticket])?)?;
         if run >= RUNS / 10 {
             times.push(start.elapsed());
         }
@@ -48,38 +44,43 @@ pub(crate) struct Training {
 /// The cost of the gradients of `batches`, loading included, on `device`.
 pub(crate) fn training(
     model: &Model,
-    device: &dyn Device,
-    parameters: &[f32],
+    device: &Arc<dyn Device>,
+    parameters: &ModelParameters,
     (encoder, batches): (&Encoder, &[Vec<&Ticket>]),
 ) -> Result<Training> {
-    let weights = upload(device, parameters)?;
-    let gradients = device.buffer("gradients", parameters.len())?;
+    let len = model.layout().len();
+    let weights = device.buffer("parameters", len)?;
+    device.write(&weights, 0, parameters.data())?;
+    let gradients = device.buffer("gradients", len)?;
+    let options = NetworkOptions {
+        mode: Mode::Training,
+        gradients: Some(GradientMode::Save),
+        ..NetworkOptions::on(device.as_ref())
+    };
     let mut cost = Training {
         rate: f64::NAN,
         bytes: 0,
     };
     let (mut start, mut events) = (Instant::now(), 0);
     for (nth, tickets) in batches.iter().enumerate() {
-        let batch = encoder.batch(tickets)?;
+        let batch = batch(encoder, tickets)?;
+        let shape = model.shape_of(&batch)?;
         let mut program = Program::new();
-        let mut external = |label| program.buffer(label, parameters.len(), Role::External);
+        let mut external = |label| program.buffer(label, len, Role::External);
         let bound = [
             (external("parameters"), weights.clone()),
             (external("gradients"), gradients.clone()),
         ];
-        let places = TrainingPlaces {
-            options: NetworkOptions {
-                mode: Mode::Training,
-                gradients: Some(GradientMode::Save),
-                ..NetworkOptions::on(device)
-            },
+        let places = ModelPlaces {
             parameters: bound[0].0.into(),
-            gradients: bound[1].0.into(),
+            gradients: Some(bound[1].0.into()),
         };
-        let (inputs, _) = model.push_training(&mut program, &batch.packing, places)?;
+        let wanted = Wanted::default();
+        let pushed = model.push(&mut program, &shape, &options, places, wanted)?;
         let mut plan = device.load(program, &bound)?;
-        plan.write(inputs.records, &batch.records)?;
-        plan.write(inputs.labels, &batch.labels)?;
+        for input in &pushed.inputs {
+            plan.write(input.buffer, batch.get(&input.name).unwrap_or_default())?;
+        }
         plan.run_all(&[Section::Prepare, Section::Forward, Section::Backward])?;
         cost.bytes = cost.bytes.max(plan.bytes());
         if nth == 0 {
@@ -87,7 +88,7 @@ pub(crate) fn training(
             device.read(&gradients, 0..1)?;
             start = Instant::now();
         } else {
-            events += batch.packing.tokens();
+            events += shape.tokens();
         }
     }
     // The read waits for all of them.
@@ -96,42 +97,19 @@ pub(crate) fn training(
     Ok(cost)
 }
 
-/// A buffer that holds `parameters`.
-pub(crate) fn upload(device: &dyn Device, parameters: &[f32]) -> Result<DeviceBuffer> {
-    let buffer = device.buffer("parameters", parameters.len())?;
-    device.write(&buffer, 0, parameters)?;
-    Ok(buffer)
-}
-
 /// The logits of `tickets` by the reference in double precision: plain loops from the embedding to the head.
 pub(crate) fn reference_logits(
     model: &Model,
-    parameters: &[f32],
+    parameters: &ModelParameters,
     encoder: &Encoder,
     tickets: &[&Ticket],
 ) -> Result<Vec<f64>> {
-    let batch = encoder.batch(tickets)?;
-    let parameters: Vec<f64> = parameters.iter().map(|&value| value.into()).collect();
-    let (records, _) = batch.records.as_chunks::<RECORD>();
-    let x: Vec<f64> = { records.iter() }
-        .flat_map(|record| model.row(&parameters, record))
+    let exact: Vec<f64> = parameters
+        .data()
+        .iter()
+        .map(|&value| value.into())
         .collect();
-    let rnn = &parameters[model.rnn_at()..model.head_at()];
-    let packing = &batch.packing;
-    let (output, _) =
-        reference::forward(&model.config, rnn, packing, &x, None, Mode::Evaluation, 0)?;
-    // The last layer's two directions, `[2, batch, state]`.
-    let (state, sequences) = (model.config.state_size(), packing.batch());
-    let h = &output.state.h;
-    let last = &h[h.len() - 2 * sequences * state..];
-    let head = &parameters[model.head_at()..];
-    let logits = (0..sequences).map(|sequence| {
-        let directions = [0, 1].map(|direction| (direction * sequences + sequence) * state);
-        let states = directions.iter().flat_map(|&at| &last[at..at + state]);
-        let terms = states.zip(head).map(|(h, weight)| h * weight);
-        terms.sum::<f64>() + head[2 * state]
-    });
-    Ok(logits.collect())
+    model.reference(&exact, &batch(encoder, tickets)?, "logit")
 }
 
 /// The largest resident set of the process in bytes, where the system tells (Linux).

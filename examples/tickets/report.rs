@@ -1,12 +1,14 @@
 //! What the trained model is worth: printed, plotted, and written into its card.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wgpu_rnn::checkpoint::{Checkpoint, ModelCard};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::{BinaryScores, Binning, Calibration, Latency};
+use wgpu_rnn::model::{Model, ModelParameters, Predictor};
 use wgpu_rnn::plot::{Curve, Panel, draw};
 use wgpu_rnn::train::Standing;
 use wgpu_rnn::{Device, Result};
@@ -14,8 +16,7 @@ use wgpu_rnn::{Device, Result};
 use crate::dataset::{Dataset, labels};
 use crate::generator::Ticket;
 use crate::measure;
-use crate::model::Model;
-use crate::task::forecast;
+use crate::task::{forecast, probability};
 use crate::trees::Trees;
 
 /// The length of a ticket that latency is measured at: the 95th percentile.
@@ -37,11 +38,21 @@ const LATENCY_BAR: Duration = Duration::from_millis(3);
 pub(crate) struct Judged<'a> {
     pub(crate) data: &'a Dataset,
     pub(crate) model: &'a Model,
+    /// Units of a layer in each direction.
+    pub(crate) hidden: usize,
+    pub(crate) positive_weight: f32,
     /// Of the best epoch.
-    pub(crate) parameters: &'a [f32],
-    pub(crate) devices: &'a [std::sync::Arc<dyn Device>],
+    pub(crate) parameters: &'a ModelParameters,
+    pub(crate) devices: &'a [Arc<dyn Device>],
     /// The one that trained.
-    pub(crate) device: &'a dyn Device,
+    pub(crate) device: &'a Arc<dyn Device>,
+}
+
+impl Judged<'_> {
+    /// The model on a device.
+    pub(crate) fn predictor(&self, device: &Arc<dyn Device>) -> Result<Predictor> {
+        Predictor::new(device.clone(), self.model, self.parameters)
+    }
 }
 
 /// The hold-out's scores.
@@ -58,10 +69,9 @@ pub(crate) struct Scores {
 pub(crate) fn score(judged: &Judged<'_>, trees: &Trees) -> Result<Scores> {
     let hold_out = judged.data.part(judged.data.split.hold_out());
     let labels = labels(&hold_out);
-    let buffer = measure::upload(judged.device, judged.parameters)?;
-    let what = (&buffer, &judged.data.encoder);
-    let logits = forecast(judged.model, judged.device, what, &hold_out)?;
-    let probability = |&logit| judged.model.probability(logit);
+    let mut predictor = judged.predictor(judged.device)?;
+    let logits = forecast(&mut predictor, &judged.data.encoder, &hold_out)?;
+    let probability = |&logit| probability(logit, judged.positive_weight);
     let probabilities: Vec<f32> = logits.iter().map(probability).collect();
     let true_ones: Vec<f32> = { hold_out.iter() }
         .map(|ticket| ticket.probability as f32)
@@ -140,10 +150,11 @@ pub(crate) fn costs(judged: &Judged<'_>) -> Result<Vec<(String, Latency)>> {
     let Some(ticket) = hold_out.iter().min_by_key(distance) else {
         return Ok(Vec::new());
     };
-    let (model, parameters, encoder) = (judged.model, judged.parameters, &judged.data.encoder);
-    let one = CpuDevice::with_threads(1)?;
-    let latency =
-        |device: &dyn Device| measure::latency(model, device, parameters, (encoder, ticket));
+    let encoder = &judged.data.encoder;
+    let one: Arc<dyn Device> = Arc::new(CpuDevice::with_threads(1)?);
+    let latency = |device: &Arc<dyn Device>| {
+        measure::latency(&mut judged.predictor(device)?, encoder, ticket)
+    };
     println!(
         "\none ticket of {} events, encoding included:",
         ticket.steps.len()
@@ -153,19 +164,18 @@ pub(crate) fn costs(judged: &Judged<'_>) -> Result<Vec<(String, Latency)>> {
     println!("  one CPU thread: {on_one} ({})", bar(held, "3 ms at p95"));
     let mut all = vec![("one CPU thread".to_owned(), on_one)];
     for device in judged.devices {
-        let latency = latency(device.as_ref())?;
+        let latency = latency(device)?;
         println!("  {}: {latency}", device.name());
         all.push((device.name(), latency));
     }
     let few = &hold_out[..REFERENCE_TICKETS.min(hold_out.len())];
-    let exact = measure::reference_logits(model, parameters, encoder, few)?;
+    let exact = measure::reference_logits(judged.model, judged.parameters, encoder, few)?;
     println!(
         "largest difference of a logit from the reference in 64 bits, {} tickets:",
         few.len()
     );
     for device in judged.devices {
-        let buffer = measure::upload(device.as_ref(), parameters)?;
-        let logits = forecast(model, device.as_ref(), (&buffer, encoder), few)?;
+        let logits = forecast(&mut judged.predictor(device)?, encoder, few)?;
         let pairs = logits.iter().zip(&exact);
         let distances = pairs.map(|(&logit, exact)| (f64::from(logit) - exact).abs());
         // Not `f64::max`, which would drop a NaN.
@@ -223,7 +233,7 @@ pub(crate) fn write_card(
             "Many to one: a ticket's events in their order (12 types, embedded), with hours since opening, hours since the event \
              before, and priority; median 18 events, 95th percentile 112. GRU, 2 layers, both directions, {} units each, final \
              states into a linear head.",
-            judged.model.config.hidden_size()
+            judged.hidden
         ),
         why_recurrence: "Whether pressure adds to the tension or takes from it depends on who spoke last when it came, and older \
              pressure counts less. Counts, totals and last events do not hold that: see the boosted trees' AUC."
@@ -272,7 +282,7 @@ pub(crate) fn batching(judged: &Judged<'_>, token_budget: usize) -> Result<()> {
                 .map(|batch| batch.iter().map(|&at| tickets[at]).collect())
                 .collect();
             let what = (&judged.data.encoder, some.as_slice());
-            measure::training(judged.model, device.as_ref(), judged.parameters, what)
+            measure::training(judged.model, device, judged.parameters, what)
         };
         let (alike, random) = (cost(&alike)?, cost(&random)?);
         println!(

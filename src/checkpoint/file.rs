@@ -151,7 +151,9 @@ impl Checkpoint {
         let mut metadata: Metadata = serde_json::from_str(&text).map_err(broken)?;
         let is_first = metadata.networks.is_empty() && metadata.model.is_empty();
         if metadata.config.is_some() != (version == 1) || (version == 1 && !is_first) {
-            return Err(broken(format!("fields of another format version than {version}")));
+            return Err(broken(format!(
+                "fields of another format version than {version}"
+            )));
         }
         let file = SafeTensors::deserialize(bytes).map_err(broken)?;
         check_names(&file, &metadata)?;

@@ -197,7 +197,9 @@ impl Checkpoint {
     pub fn expect_model(&self, description: &[String]) -> Result<()> {
         let count = description.len().max(self.model.len());
         let line = |lines: &[String], at: usize| {
-            lines.get(at).map_or("no further layer".to_owned(), Clone::clone)
+            lines
+                .get(at)
+                .map_or("no further layer".to_owned(), Clone::clone)
         };
         let mut pairs = (0..count).map(|at| (line(description, at), line(&self.model, at)));
         match pairs.find(|(expected, got)| expected != got) {

@@ -589,7 +589,8 @@ fn check_aliases(program: &Program, recording: &Recording, buffers: &[BufferSlic
         for read in ids(Access::Read) {
             for written in ids(Access::ReadWrite) {
                 if buffers[read].buffer() == buffers[written].buffer() {
-                    let [read, written] = [read, written].map(|id| program.buffers()[id].label.clone());
+                    let [read, written] =
+                        [read, written].map(|id| program.buffers()[id].label.clone());
                     return Err(Error::shape(
                         format!("external buffers `{read}` and `{written}`"),
                         "ranges of two buffers, since one operation reads the one and writes the other",

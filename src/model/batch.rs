@@ -44,7 +44,8 @@ impl Batch {
     pub fn packed(mut self, name: &str, batch: PackedBatch) -> Self {
         let packing = Some(batch.packing().clone());
         let data = batch.into_data();
-        self.values.insert(name.to_owned(), Values { packing, data });
+        self.values
+            .insert(name.to_owned(), Values { packing, data });
         self
     }
 
@@ -130,7 +131,11 @@ impl Model {
                 (None, Some(count)) => sequences = Some((count, name)),
                 (Some((expected, other)), Some(got)) if expected != got => {
                     let what = format!("sequences of input `{name}`");
-                    return Err(Error::shape(what, format!("{expected}, as of `{other}`"), got));
+                    return Err(Error::shape(
+                        what,
+                        format!("{expected}, as of `{other}`"),
+                        got,
+                    ));
                 }
                 _ => {}
             }
@@ -176,7 +181,10 @@ impl Model {
         found.map(|(_, shape)| shape).ok_or_else(|| {
             let names: Vec<&str> = self.inputs().map(|(name, _)| name).collect();
             let there = listed(&names);
-            Error::option("input", format!("there is no input `{name}`, there is {there}"))
+            Error::option(
+                "input",
+                format!("there is no input `{name}`, there is {there}"),
+            )
         })
     }
 }

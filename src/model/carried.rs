@@ -46,9 +46,8 @@ impl CarriedStates {
             return Err(Error::shape(what, self.sequences, sequences));
         }
         let pairs = carried.iter().zip(&self.buffers);
-        let pairs = pairs.flat_map(|(state, buffer)| {
-            [(state.from, buffer.clone()), (state.to, buffer.clone())]
-        });
+        let pairs = pairs
+            .flat_map(|(state, buffer)| [(state.from, buffer.clone()), (state.to, buffer.clone())]);
         Ok(pairs.collect())
     }
 
@@ -57,11 +56,22 @@ impl CarriedStates {
             return Ok(());
         };
         let lengths = first.iter().map(Vec::len);
-        if !lengths.clone().eq(self.buffers.iter().map(DeviceBuffer::len)) {
-            let expected = self.buffers.iter().map(DeviceBuffer::len).collect::<Vec<_>>();
+        if !lengths
+            .clone()
+            .eq(self.buffers.iter().map(DeviceBuffer::len))
+        {
+            let expected = self
+                .buffers
+                .iter()
+                .map(DeviceBuffer::len)
+                .collect::<Vec<_>>();
             let got = lengths.collect::<Vec<_>>();
             let what = "elements of saved states";
-            return Err(Error::shape(what, format!("{expected:?}"), format!("{got:?}")));
+            return Err(Error::shape(
+                what,
+                format!("{expected:?}"),
+                format!("{got:?}"),
+            ));
         }
         let mut pairs = self.buffers.iter().zip(&first);
         pairs.try_for_each(|(buffer, values)| device.write(buffer, 0, values))
@@ -84,6 +94,8 @@ impl CarriedStates {
     /// The values of each state, waiting for what was submitted before.
     pub(crate) fn read(&self, device: &dyn Device) -> Result<Vec<Vec<f32>>> {
         let buffers = self.buffers.iter();
-        buffers.map(|buffer| device.read(buffer, 0..buffer.len())).collect()
+        buffers
+            .map(|buffer| device.read(buffer, 0..buffer.len()))
+            .collect()
     }
 }

@@ -67,7 +67,8 @@ pub struct GradientReport {
 impl GradientReport {
     /// Whether all gradients are right.
     pub fn passes(&self) -> bool {
-        self.worst().is_none_or(|worst| worst.error <= self.tolerance)
+        self.worst()
+            .is_none_or(|worst| worst.error <= self.tolerance)
     }
 
     /// The worst of all; `None` if nothing is trained.
@@ -86,7 +87,11 @@ impl Display for GradientReport {
             "parameter", "element", "device", "difference", "error"
         )?;
         for parameter in &self.parameters {
-            let bad = if parameter.error <= self.tolerance { "" } else { "  WRONG" };
+            let bad = if parameter.error <= self.tolerance {
+                ""
+            } else {
+                "  WRONG"
+            };
             writeln!(
                 f,
                 "{:width$} {:>8} {:>13.6e} {:>13.6e} {:>9.1e}{bad}",
@@ -206,8 +211,7 @@ impl Model {
         gradients: &[f32],
     ) -> Result<Vec<Compared>> {
         let losses: Vec<usize> = self.minimized().iter().map(|(layer, _)| *layer).collect();
-        let reference =
-            Reference::new(self, batch, &losses)?.drawing(options.mode, options.seed);
+        let reference = Reference::new(self, batch, &losses)?.drawing(options.mode, options.seed);
         let mut values: Vec<f64> = parameters.data().iter().map(|&v| v.into()).collect();
         let base = reference.run(&values, (&[], 0))?;
         let mut compared = Vec::new();
@@ -237,7 +241,9 @@ impl Model {
                 values[at] = value;
                 expected.push(difference / (2.0 * options.step));
             }
-            let got = elements.iter().map(|at| f64::from(gradients[parameter.offset + at]));
+            let got = elements
+                .iter()
+                .map(|at| f64::from(gradients[parameter.offset + at]));
             compared.push(Compared {
                 number,
                 got: got.collect(),

@@ -122,9 +122,14 @@ impl Graph {
     /// # Errors
     /// [`Error::State`] if it is another graph's.
     pub fn shape(&self, node: Node) -> Result<NodeShape> {
-        let entry = self.entries.get(node.layer).filter(|_| node.graph == self.id);
+        let entry = self
+            .entries
+            .get(node.layer)
+            .filter(|_| node.graph == self.id);
         let shape = entry.and_then(|entry| entry.outputs.get(node.output));
-        shape.copied().ok_or(Error::State("a node of another graph"))
+        shape
+            .copied()
+            .ok_or(Error::State("a node of another graph"))
     }
 
     /// A new time axis, for inputs with timesteps of their own.
@@ -133,7 +138,10 @@ impl Graph {
     /// [`Error::Option`] if the name is taken.
     pub fn time_axis(&mut self, name: &str) -> Result<TimeAxis> {
         if self.axes.iter().any(|axis| axis == name) {
-            return Err(Error::option("name", format!("time axis `{name}` is there already")));
+            return Err(Error::option(
+                "name",
+                format!("time axis `{name}` is there already"),
+            ));
         }
         self.axes.push(name.to_owned());
         Ok(TimeAxis(self.axes.len() - 1))
@@ -154,7 +162,10 @@ impl Graph {
         }
         let mut inputs = self.entries.iter().filter(|entry| entry.is_input);
         if inputs.any(|entry| entry.name == name) {
-            return Err(Error::option("name", format!("input `{name}` is there already")));
+            return Err(Error::option(
+                "name",
+                format!("input `{name}` is there already"),
+            ));
         }
         let input = layers::Input {
             name: name.to_owned(),
@@ -190,9 +201,29 @@ impl Graph {
         Ok(outputs.map(|output| Node { output, ..first }).collect())
     }
 
-    fn push(&mut self, name: LayerName<'_>, layer: Arc<dyn Layer>, inputs: &[Node]) -> Result<Node> {
+    fn push(
+        &mut self,
+        name: LayerName<'_>,
+        layer: Arc<dyn Layer>,
+        inputs: &[Node],
+    ) -> Result<Node> {
+        let outputs = self.outputs_of(layer.as_ref(), inputs)?;
         let parameters = self.parameters_of(name, layer.as_ref())?;
-        self.push_entry(name, layer, inputs, parameters)
+        Ok(self.push_entry(name, layer, inputs, (parameters, outputs)))
+    }
+
+    /// What a layer makes of these inputs, if it takes them. Nothing is added before this is known.
+    fn outputs_of(&self, layer: &dyn Layer, inputs: &[Node]) -> Result<Vec<NodeShape>> {
+        let mut shapes = Vec::with_capacity(inputs.len());
+        for node in inputs {
+            shapes.push(self.shape(*node)?);
+            if self.entries[node.layer].layer.is_loss() {
+                return Err(Error::State(
+                    "a loss can be minimised or be an output; no layer can read it",
+                ));
+            }
+        }
+        layer.outputs(&shapes)
     }
 
     /// The numbers of a layer's parameters; new ones are laid out.
@@ -220,32 +251,25 @@ impl Graph {
         name: LayerName<'_>,
         layer: Arc<dyn Layer>,
         inputs: &[Node],
-        parameters: Vec<usize>,
-    ) -> Result<Node> {
-        let mut shapes = Vec::with_capacity(inputs.len());
-        for node in inputs {
-            shapes.push(self.shape(*node)?);
-            if self.entries[node.layer].layer.is_loss() {
-                return Err(Error::State(
-                    "a loss can be minimised or be an output; no layer can read it",
-                ));
-            }
-        }
-        let outputs = layer.outputs(&shapes)?;
+        (parameters, outputs): (Vec<usize>, Vec<NodeShape>),
+    ) -> Node {
         let (LayerName::New(name) | LayerName::Shared(name)) = name;
         self.entries.push(Entry {
             name: name.to_owned(),
             layer,
-            inputs: inputs.iter().map(|node| (node.layer, node.output)).collect(),
+            inputs: inputs
+                .iter()
+                .map(|node| (node.layer, node.output))
+                .collect(),
             parameters,
             outputs,
             is_input: false,
         });
-        Ok(Node {
+        Node {
             graph: self.id,
             layer: self.entries.len() - 1,
             output: 0,
-        })
+        }
     }
 
     fn unnamed(&mut self, layer: impl Layer + 'static, inputs: &[Node]) -> Result<Node> {
@@ -354,13 +378,17 @@ impl Graph {
     /// elements as `x` has.
     pub fn linear_tied(&mut self, name: &str, x: Node, weight: &str) -> Result<Node> {
         let width = self.shape(x)?.width;
-        let outputs = self.layout.find(weight).map_or(0, |parameter| parameter.shape[0]);
+        let outputs = self
+            .layout
+            .find(weight)
+            .map_or(0, |parameter| parameter.shape[0]);
         let number = self.layout.expect(weight, &[outputs, width])?;
         let layer = self.linear_layer(x, outputs, true)?;
+        let shapes = self.outputs_of(layer.as_ref(), &[x])?;
         let own = layer.parameters().into_iter().skip(1).collect();
         let mut parameters = vec![number];
         parameters.extend(self.layout.add(name, own)?);
-        self.push_entry(LayerName::New(name), layer, &[x], parameters)
+        Ok(self.push_entry(LayerName::New(name), layer, &[x], (parameters, shapes)))
     }
 
     fn linear_layer(&self, x: Node, outputs: usize, has_bias: bool) -> Result<Arc<dyn Layer>> {
@@ -474,7 +502,12 @@ impl Graph {
     ///
     /// # Errors
     /// As [`layer`](Self::layer); [`Error::Option`] for a number of the loss out of its range.
-    pub fn loss(&mut self, kind: PointwiseLossKind, prediction: Node, target: Node) -> Result<Node> {
+    pub fn loss(
+        &mut self,
+        kind: PointwiseLossKind,
+        prediction: Node,
+        target: Node,
+    ) -> Result<Node> {
         self.unnamed(layers::PointwiseLossLayer(kind), &[prediction, target])
     }
 
@@ -558,7 +591,10 @@ impl Graph {
     pub fn output(&mut self, name: &str, node: Node) -> Result<()> {
         self.shape(node)?;
         if self.results.iter().any(|(other, _)| other == name) {
-            return Err(Error::option("name", format!("output `{name}` is there already")));
+            return Err(Error::option(
+                "name",
+                format!("output `{name}` is there already"),
+            ));
         }
         self.results.push((name.to_owned(), node));
         Ok(())

@@ -60,7 +60,9 @@ impl ModelLayout {
             if self.by_name.contains_key(&name) {
                 return Err(Error::option(
                     "name",
-                    format!("parameter `{name}` is there already; `Shared` names a layer to share it with"),
+                    format!(
+                        "parameter `{name}` is there already; `Shared` names a layer to share it with"
+                    ),
                 ));
             }
             let elements = checked_product("a parameter", &spec.shape)?;
@@ -102,7 +104,10 @@ impl ModelLayout {
 
     pub(super) fn no_match(&self, pattern: &str) -> Error {
         let names: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).collect();
-        let reason = format!("no parameter is called `{pattern}`, there is {}", listed(&names));
+        let reason = format!(
+            "no parameter is called `{pattern}`, there is {}",
+            listed(&names)
+        );
         Error::option("name", reason)
     }
 
@@ -133,7 +138,9 @@ impl ModelLayout {
 
     /// The parameter of this name.
     pub fn find(&self, name: &str) -> Option<&ModelParameter> {
-        self.by_name.get(name).map(|&number| &self.parameters[number])
+        self.by_name
+            .get(name)
+            .map(|&number| &self.parameters[number])
     }
 
     /// Elements of the flat buffer.
@@ -175,7 +182,10 @@ impl ModelLayout {
 
     /// The places of frozen parameters.
     pub(crate) fn frozen(&self) -> Vec<Range<usize>> {
-        let frozen = self.parameters.iter().filter(|parameter| parameter.is_frozen);
+        let frozen = self
+            .parameters
+            .iter()
+            .filter(|parameter| parameter.is_frozen);
         frozen.map(ModelParameter::range).collect()
     }
 }
@@ -230,7 +240,11 @@ impl ModelParameters {
     pub fn from_flat(layout: Arc<ModelLayout>, data: Vec<f32>) -> Result<Self> {
         match data.len() == layout.len() {
             true => Ok(Self { layout, data }),
-            false => Err(Error::shape("parameters of a model", layout.len(), data.len())),
+            false => Err(Error::shape(
+                "parameters of a model",
+                layout.len(),
+                data.len(),
+            )),
         }
     }
 
@@ -279,7 +293,9 @@ impl ModelParameters {
 
     /// The parameter of this name.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
-        self.layout.find(name).map(|parameter| &self.data[parameter.range()])
+        self.layout
+            .find(name)
+            .map(|parameter| &self.data[parameter.range()])
     }
 
     /// The parameter of this name, to change.
@@ -287,7 +303,10 @@ impl ModelParameters {
     /// # Errors
     /// [`Error::Option`] if there is none.
     pub fn get_mut(&mut self, name: &str) -> Result<&mut [f32]> {
-        let parameter = self.layout.find(name).ok_or_else(|| self.layout.no_match(name))?;
+        let parameter = self
+            .layout
+            .find(name)
+            .ok_or_else(|| self.layout.no_match(name))?;
         Ok(&mut self.data[parameter.range()])
     }
 
@@ -297,7 +316,9 @@ impl ModelParameters {
     /// [`Error::Option`] if the layer has no such parameter, [`Error::Shape`] if it has another shape.
     pub fn set_rnn(&mut self, layer: &str, parameters: &crate::Parameters) -> Result<()> {
         for entry in parameters.layout().entries() {
-            let number = self.layout.expect(&format!("{layer}.{}", entry.name), &entry.shape)?;
+            let number = self
+                .layout
+                .expect(&format!("{layer}.{}", entry.name), &entry.shape)?;
             let range = self.layout.parameters()[number].range();
             let values = &parameters.data()[entry.offset..entry.offset + entry.len()];
             self.data[range].copy_from_slice(values);

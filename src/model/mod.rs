@@ -45,12 +45,12 @@ use crate::error::{Error, Result};
 use crate::nn::{NodeShape, TimeAxis};
 
 pub use batch::Batch;
+pub(crate) use carried::CarriedStates;
 pub use check::{CheckedParameter, GradientCheckOptions, GradientReport};
 pub use graph::{Graph, LayerName, Node, RnnNodes, StateNodes};
 pub use layout::{ModelLayout, ModelParameter, ModelParameters};
-pub use predictor::{Outputs, Predictor};
-pub(crate) use carried::CarriedStates;
 pub(crate) use predictor::write;
+pub use predictor::{Outputs, Predictor};
 pub use push::{ModelPlaces, NamedBuffer, PushedModel, Wanted};
 pub use summary::{LayerSummary, Summary};
 
@@ -86,7 +86,8 @@ impl Model {
                     continue;
                 }
                 if !layer.differentiates(input) {
-                    let what = format!("input {input} of layer `{}` ({})", entry.name, layer.kind());
+                    let what =
+                        format!("input {input} of layer `{}` ({})", entry.name, layer.kind());
                     let expected = "values that nothing trained leads to: stop their gradient";
                     let from = &graph.entries[from];
                     let got = format!("what `{}` ({}) makes", from.name, from.layer.kind());
@@ -117,7 +118,9 @@ impl Model {
 
     fn loss_weight(&self, layer: usize) -> f32 {
         let mut losses = self.minimized().iter();
-        losses.find(|(loss, _)| *loss == layer).map_or(0.0, |(_, weight)| *weight)
+        losses
+            .find(|(loss, _)| *loss == layer)
+            .map_or(0.0, |(_, weight)| *weight)
     }
 
     /// The node of an output.
@@ -127,7 +130,10 @@ impl Model {
         found.map(|(_, node)| *node).ok_or_else(|| {
             let names = self.outputs();
             let there = crate::params::listed(&names);
-            Error::option("output", format!("there is no output `{name}`, there is {there}"))
+            Error::option(
+                "output",
+                format!("there is no output `{name}`, there is {there}"),
+            )
         })
     }
 
@@ -181,7 +187,10 @@ impl Model {
     /// The model in words, a line a layer: two models of the same words compute the same from the same parameters.
     pub fn description(&self) -> Vec<String> {
         let line = |(number, entry): (usize, &Entry)| {
-            let inputs = entry.inputs.iter().map(|(layer, output)| format!("{layer}.{output}"));
+            let inputs = entry
+                .inputs
+                .iter()
+                .map(|(layer, output)| format!("{layer}.{output}"));
             let inputs = inputs.collect::<Vec<_>>().join(", ");
             let outputs = entry.outputs.iter().map(ToString::to_string);
             let outputs = outputs.collect::<Vec<_>>().join("; ");

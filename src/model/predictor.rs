@@ -76,11 +76,16 @@ pub struct Outputs {
 impl Outputs {
     fn find(&self, name: &str) -> Result<(&NodeShape, &Vec<f32>)> {
         let found = self.values.iter().find(|(other, ..)| other == name);
-        found.map(|(_, shape, values)| (shape, values)).ok_or_else(|| {
-            let names: Vec<&str> = self.values.iter().map(|(name, ..)| name.as_str()).collect();
-            let there = listed(&names);
-            Error::option("output", format!("there is no output `{name}`, there is {there}"))
-        })
+        found
+            .map(|(_, shape, values)| (shape, values))
+            .ok_or_else(|| {
+                let names: Vec<&str> = self.values.iter().map(|(name, ..)| name.as_str()).collect();
+                let there = listed(&names);
+                Error::option(
+                    "output",
+                    format!("there is no output `{name}`, there is {there}"),
+                )
+            })
     }
 
     /// The values of an output, `[rows, width]`: rows of sequences in the caller's order, those of timesteps packed.
@@ -227,7 +232,10 @@ impl Predictor {
         let loaded = self.written(purpose, batch)?;
         let mut values = Vec::with_capacity(loaded.pushed.outputs.len());
         for output in &loaded.pushed.outputs {
-            values.push(zeros("output", loaded.plan.program().spec(output.buffer).len)?);
+            values.push(zeros(
+                "output",
+                loaded.plan.program().spec(output.buffer).len,
+            )?);
         }
         let outputs = loaded.pushed.outputs.iter();
         let mut reads: Vec<_> = { outputs.zip(&mut values) }
@@ -274,7 +282,8 @@ impl Predictor {
             let carried = &self.plans[place].pushed.carried;
             // A plan of another number of sequences is refused.
             (self.carried).bindings(self.device.as_ref(), carried, sequences)?;
-            self.carried.clear(self.device.as_ref(), batch.fresh_places())?;
+            self.carried
+                .clear(self.device.as_ref(), batch.fresh_places())?;
         }
         let loaded = &mut self.plans[place];
         write(loaded.plan.as_mut(), &loaded.pushed.inputs, batch)?;
@@ -283,7 +292,11 @@ impl Predictor {
 
     /// Where a plan for this is; it becomes the last one.
     fn place(&mut self, purpose: Purpose) -> Result<usize> {
-        match self.plans.iter().position(|loaded| loaded.purpose == purpose) {
+        match self
+            .plans
+            .iter()
+            .position(|loaded| loaded.purpose == purpose)
+        {
             Some(place) => {
                 let loaded = self.plans.remove(place);
                 self.plans.push(loaded);
@@ -327,10 +340,15 @@ impl Predictor {
             gradients: None,
         };
         let shape = &purpose.shape;
-        let pushed = self.model.push(&mut program, shape, &self.options, places, wanted)?;
+        let pushed = self
+            .model
+            .push(&mut program, shape, &self.options, places, wanted)?;
         let mut bound = vec![(parameters, self.parameters.clone())];
         let device = self.device.as_ref();
-        bound.extend(self.carried.bindings(device, &pushed.carried, shape.sequences())?);
+        bound.extend(
+            self.carried
+                .bindings(device, &pushed.carried, shape.sequences())?,
+        );
         Ok(Loaded {
             plan: self.device.load(program, &bound)?,
             purpose,

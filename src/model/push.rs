@@ -11,9 +11,7 @@ use crate::nn::{
     BackwardPlaces, BatchShape, Carried, Collected, ForwardPlaces, Gradient, GradientPlace,
     InputPlace, NodeShape, OutputUse, ParameterPlace, PushedLayer,
 };
-use crate::ops::{
-    BufferId, Elementwise, ElementwiseKind, Program, Region, Role, Section,
-};
+use crate::ops::{BufferId, Elementwise, ElementwiseKind, Program, Region, Role, Section};
 use crate::rnn::NetworkOptions;
 
 /// A named place of a model in a program.
@@ -207,6 +205,7 @@ impl Pushing<'_> {
                 self.activations.push(0);
                 continue;
             }
+            self.check_input(entry)?;
             let inputs = self.input_places(number, entry)?;
             let parameters = self.parameter_places(number, entry);
             let plan = &self.plans[number];
@@ -241,6 +240,17 @@ impl Pushing<'_> {
         Ok(())
     }
 
+    /// Refuses a batch that has no timesteps where an input has them.
+    fn check_input(&self, entry: &Entry) -> Result<()> {
+        match entry.outputs.first() {
+            Some(shape) if entry.is_input && self.batch.rows(shape.rows).is_err() => {
+                let what = format!("input `{}`", entry.name);
+                Err(Error::shape(what, shape, "a batch without it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn pushed(&self, layer: usize) -> Result<&Pushed> {
         let pushed = self.pushed.get(layer).and_then(Option::as_ref);
         pushed.ok_or(Error::State("a layer reads one that was not pushed"))
@@ -268,7 +278,10 @@ impl Pushing<'_> {
         let flows = self.plans[number].flows;
         let place = |&index: &usize| {
             let parameter = &layout.parameters()[index];
-            let gradients = self.places.gradients.filter(|_| flows && !parameter.is_frozen);
+            let gradients = self
+                .places
+                .gradients
+                .filter(|_| flows && !parameter.is_frozen);
             ParameterPlace {
                 value: self.places.parameters.at(parameter.offset),
                 gradient: gradients.map(|gradients| GradientPlace {
@@ -283,7 +296,12 @@ impl Pushing<'_> {
 
     /// Whether gradients go through a later layer that has the same parameter.
     fn is_used_behind(&self, number: usize, parameter: usize) -> bool {
-        let behind = self.model.entries().iter().zip(&self.plans).skip(number + 1);
+        let behind = self
+            .model
+            .entries()
+            .iter()
+            .zip(&self.plans)
+            .skip(number + 1);
         { behind }.any(|(entry, plan)| plan.flows && entry.parameters.contains(&parameter))
     }
 
@@ -295,7 +313,9 @@ impl Pushing<'_> {
             .collect();
         let mut gradients: Vec<Option<Gradient>> = vec![None; nodes.len()];
         for (number, entry) in self.model.entries().iter().enumerate().rev() {
-            let Some(pushed) = self.pushed[number].as_ref().filter(|_| self.plans[number].flows)
+            let Some(pushed) = self.pushed[number]
+                .as_ref()
+                .filter(|_| self.plans[number].flows)
             else {
                 continue;
             };

@@ -30,7 +30,10 @@ impl<'a> Reference<'a> {
         }
         for (layer, entry) in entries.iter().enumerate().rev() {
             if needed[layer] {
-                entry.inputs.iter().for_each(|(from, _)| needed[*from] = true);
+                entry
+                    .inputs
+                    .iter()
+                    .for_each(|(from, _)| needed[*from] = true);
             }
         }
         Ok(Self {
@@ -65,9 +68,17 @@ impl<'a> Reference<'a> {
                 values[number] = vec![self.input(&entry.name, entry.outputs[0])?];
                 continue;
             }
-            let of = |layer: usize| if layer < first { &before[layer] } else { &values[layer] };
+            let of = |layer: usize| {
+                if layer < first {
+                    &before[layer]
+                } else {
+                    &values[layer]
+                }
+            };
             let inputs = entry.inputs.iter();
-            let sources = inputs.clone().map(|&(layer, output)| of(layer)[output].as_slice());
+            let sources = inputs
+                .clone()
+                .map(|&(layer, output)| of(layer)[output].as_slice());
             let shapes = inputs.map(|&(layer, output)| entries[layer].outputs[output]);
             let parameters = { entry.parameters.iter() }
                 .map(|&number| &parameters[layout[number].range()])
@@ -85,9 +96,10 @@ impl<'a> Reference<'a> {
     }
 
     fn input(&self, name: &str, shape: NodeShape) -> Result<Vec<f64>> {
-        let values = self.batch.get(name).ok_or_else(|| {
-            Error::shape(format!("input `{name}`"), shape, "none")
-        })?;
+        let values = self
+            .batch
+            .get(name)
+            .ok_or_else(|| Error::shape(format!("input `{name}`"), shape, "none"))?;
         Ok(values.iter().map(|&value| value.into()).collect())
     }
 
@@ -97,9 +109,17 @@ impl<'a> Reference<'a> {
         values: &[LayerValues],
         (before, first): (&[LayerValues], usize),
     ) -> f64 {
-        let of = |layer: usize| if layer < first { &before[layer] } else { &values[layer] };
+        let of = |layer: usize| {
+            if layer < first {
+                &before[layer]
+            } else {
+                &values[layer]
+            }
+        };
         let losses = self.model.minimized().iter();
-        losses.map(|&(layer, weight)| of(layer)[0][0] * f64::from(weight)).sum()
+        losses
+            .map(|&(layer, weight)| of(layer)[0][0] * f64::from(weight))
+            .sum()
     }
 }
 

@@ -13,19 +13,23 @@ impl Checkpoint {
         model.layout().check_same(parameters.layout())?;
         let networks = model.networks();
         let mut checkpoint = Self::new();
-        checkpoint.networks =
-            networks.map(|(name, config)| (name.to_owned(), config.clone())).collect();
+        checkpoint.networks = networks
+            .map(|(name, config)| (name.to_owned(), config.clone()))
+            .collect();
         checkpoint.model = model.description();
         checkpoint.parameters = parameters.to_tensors()?;
         Ok(checkpoint)
     }
 
-    /// The parameters of a model, which has to be the checkpoint's.
+    /// The parameters for a model, whose recurrent networks and tensors have to be the checkpoint's; what else it is made of is not
+    /// asked, so that a model without its losses can take them too. [`expect_model`](Self::expect_model) asks for all of it.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) names the first layer or tensor that differs.
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) names the first option of a network, or the first tensor, that differs.
     pub fn parameters_of(&self, model: &Model) -> Result<ModelParameters> {
-        self.expect_model(&model.description())?;
+        for (name, config) in model.networks() {
+            self.expect_network(name, config)?;
+        }
         ModelParameters::from_tensors(model.layout().clone(), &self.parameters)
     }
 }

@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use crate::config::Activation;
 use crate::cell::activate;
+use crate::config::Activation;
 use crate::error::{Error, Result};
-use crate::ops::{
-    CopyJob, Elementwise, ElementwiseKind, Fill, Region, Section, StridedCopies,
-};
+use crate::ops::{CopyJob, Elementwise, ElementwiseKind, Fill, Region, Section, StridedCopies};
 
 use super::layer::{
     BackwardPlaces, ForwardPlaces, Layer, NodeShape, PushedLayer, ReferenceInputs, expect_inputs,
@@ -47,7 +45,11 @@ impl Layer for Combine {
         let [a, b] = expect_inputs(self.kind(), inputs)?;
         match a == b {
             true => Ok(vec![*a]),
-            false => Err(Error::shape(format!("second input of a {}", self.kind()), a, b)),
+            false => Err(Error::shape(
+                format!("second input of a {}", self.kind()),
+                a,
+                b,
+            )),
         }
     }
 
@@ -280,7 +282,11 @@ impl Columns {
     fn copies(self, narrows: bool) -> StridedCopies {
         let narrow = (self.narrow.offset, [self.width, 1]);
         let wide = (self.wide.offset + self.first, [self.wide_width, 1]);
-        let (source, target) = if narrows { (wide, narrow) } else { (narrow, wide) };
+        let (source, target) = if narrows {
+            (wide, narrow)
+        } else {
+            (narrow, wide)
+        };
         let buffers = [self.narrow.buffer, self.wide.buffer];
         let job = CopyJob {
             source: source.0,
@@ -293,7 +299,11 @@ impl Columns {
             source: buffers[usize::from(narrows)],
             target: buffers[usize::from(!narrows)],
             // A job without elements is none.
-            jobs: if self.rows * self.width == 0 { Vec::new() } else { vec![job] },
+            jobs: if self.rows * self.width == 0 {
+                Vec::new()
+            } else {
+                vec![job]
+            },
             accumulate: false,
         }
     }
@@ -322,7 +332,11 @@ impl Layer for Concatenate {
         let mut width = 0usize;
         for input in inputs {
             if input.rows != first.rows {
-                return Err(Error::shape("input of a concatenation", first.rows, input.rows));
+                return Err(Error::shape(
+                    "input of a concatenation",
+                    first.rows,
+                    input.rows,
+                ));
             }
             width = width.saturating_add(input.width);
         }
@@ -435,7 +449,9 @@ impl Layer for Slice {
 
     fn reference(&self, inputs: &ReferenceInputs<'_>) -> Result<Vec<Vec<f64>>> {
         let rows = inputs.inputs[0].chunks_exact(inputs.shapes[0].width);
-        Ok(vec![rows.flat_map(|row| row[self.0.clone()].to_vec()).collect()])
+        Ok(vec![
+            rows.flat_map(|row| row[self.0.clone()].to_vec()).collect(),
+        ])
     }
 }
 

@@ -3,8 +3,8 @@
 use rand::{RngExt, SeedableRng};
 
 use super::layer::{
-    BackwardPlaces, ForwardPlaces, Layer, NodeShape, ParameterPlace, ParameterSpec, PushedLayer,
-    ReferenceInputs, expect_inputs,
+    BackwardPlaces, ForwardPlaces, GradientPlace, Layer, NodeShape, ParameterPlace, ParameterSpec,
+    PushedLayer, ReferenceInputs, expect_inputs,
 };
 use crate::error::{Error, Result, checked_product};
 use crate::initial::ParameterInitial;
@@ -138,16 +138,22 @@ impl Embedding {
         (records, y): (Region, Region),
     ) {
         for place in self.places() {
-            let operation = EmbeddingRows {
-                table: parameters.at(place.table),
-                ..self.lookup(&place, rows, (records, y))
-            };
-            program.push(Section::Forward, operation);
+            let table = parameters.at(place.table);
+            program.push(
+                Section::Forward,
+                self.lookup(&place, rows, table, (records, y)),
+            );
         }
     }
 
-    /// The rows of one table, which is taken to begin where the target does: give it its place.
-    fn lookup(&self, place: &Place, rows: usize, (records, y): (Region, Region)) -> EmbeddingRows {
+    /// The rows of one table.
+    fn lookup(
+        &self,
+        place: &Place,
+        rows: usize,
+        table: Region,
+        (records, y): (Region, Region),
+    ) -> EmbeddingRows {
         let is_last = place.number + 1 == self.tables.len();
         let features = is_last.then(|| Columns {
             region: records.at(self.tables.len()),
@@ -155,7 +161,7 @@ impl Embedding {
             width: self.features,
         });
         EmbeddingRows {
-            table: y,
+            table,
             entries: place.entries,
             width: place.width,
             ids: records.at(place.number),
@@ -177,19 +183,23 @@ impl Embedding {
         (records, d_y): (Region, Region),
     ) {
         for place in self.places() {
-            let operation = EmbeddingRowsBackward {
-                target: gradients.at(place.table),
-                ..self.sums(&place, rows, (records, d_y))
+            let gradient = GradientPlace {
+                region: gradients.at(place.table),
+                accumulate: false,
             };
-            program.push(Section::Backward, operation);
+            program.push(
+                Section::Backward,
+                self.sums(&place, rows, gradient, (records, d_y)),
+            );
         }
     }
 
-    /// The gradient of one table, over `d_y` itself: give it its place.
+    /// The gradient of one table.
     fn sums(
         &self,
         place: &Place,
         rows: usize,
+        gradient: GradientPlace,
         (records, d_y): (Region, Region),
     ) -> EmbeddingRowsBackward {
         EmbeddingRowsBackward {
@@ -200,10 +210,10 @@ impl Embedding {
             },
             ids: records.at(place.number),
             ids_stride: self.record_width(),
-            target: d_y,
+            target: gradient.region,
             entries: place.entries,
             rows,
-            accumulate: false,
+            accumulate: gradient.accumulate,
         }
     }
 
@@ -295,10 +305,8 @@ impl Layer for Embedding {
         let rows = places.rows(shape.rows)?;
         let y: Region = places.output_buffer(0, "embedding", shape)?.into();
         for place in self.places() {
-            let operation = EmbeddingRows {
-                table: places.parameters[place.number].value,
-                ..self.lookup(&place, rows, (records.region, y))
-            };
+            let table = places.parameters[place.number].value;
+            let operation = self.lookup(&place, rows, table, (records.region, y));
             places.program.push(Section::Forward, operation);
         }
         Ok(Box::new(PushedEmbedding {
@@ -356,13 +364,9 @@ impl PushedLayer for PushedEmbedding {
         };
         for (place, table) in self.embedding.places().zip(&self.tables) {
             if let Some(gradient) = table.gradient {
-                let sums = self.embedding.sums(&place, self.rows, (self.records, d_y.region));
-                let operation = EmbeddingRowsBackward {
-                    target: gradient.region,
-                    accumulate: gradient.accumulate,
-                    ..sums
-                };
-                places.program.push(Section::Backward, operation);
+                let rows = (self.records, d_y.region);
+                let sums = self.embedding.sums(&place, self.rows, gradient, rows);
+                places.program.push(Section::Backward, sums);
             }
         }
         Ok(())

@@ -107,7 +107,9 @@ impl BatchShape {
     /// [`Error::State`] if the batch has none on it.
     pub fn packing(&self, axis: TimeAxis) -> Result<&Arc<Packing>> {
         let packing = self.packings.get(axis.0).and_then(Option::as_ref);
-        packing.ok_or(Error::State("a batch has no timesteps on a time axis that is needed"))
+        packing.ok_or(Error::State(
+            "a batch has no timesteps on a time axis that is needed",
+        ))
     }
 
     /// Timesteps of all time axes together.
@@ -260,7 +262,11 @@ impl ForwardPlaces<'_> {
         label: &'static str,
         shape: NodeShape,
     ) -> Result<BufferId> {
-        if !self.outputs.get(output).is_some_and(|output| output.is_result) {
+        if !self
+            .outputs
+            .get(output)
+            .is_some_and(|output| output.is_result)
+        {
             return self.buffer(label, shape);
         }
         let len = self.batch.elements(shape)?;
@@ -521,7 +527,92 @@ pub struct ReferenceInputs<'a> {
     pub shapes: Vec<NodeShape>,
 }
 
-/// A layer of a model: see the [module](self).
+/// A layer of a model. The crate's own are written against this trait; so can one of yours be: it pushes its forward and its
+/// backward as [operations](crate::ops), and a [graph](crate::model::Graph::layer) takes it like any other.
+///
+/// ```
+/// use std::sync::Arc;
+/// use wgpu_rnn::cpu::CpuDevice;
+/// use wgpu_rnn::model::{Batch, Graph, GradientCheckOptions};
+/// use wgpu_rnn::nn::{
+///     BackwardPlaces, ForwardPlaces, Layer, NodeShape, PushedLayer, ReferenceInputs, Rows,
+///     expect_inputs,
+/// };
+/// use wgpu_rnn::ops::{Elementwise, ElementwiseKind, PointwiseLossKind, Region, Section};
+/// use wgpu_rnn::{Activation, Result};
+///
+/// /// `x * sigmoid(x)` (Ramachandran et al. 2017).
+/// #[derive(Debug)]
+/// struct Swish;
+///
+/// #[derive(Debug)]
+/// struct PushedSwish { x: Region, sigmoid: Region, y: Region, len: usize }
+///
+/// const SIGMOID: Activation = Activation::Sigmoid;
+///
+/// impl Layer for Swish {
+///     fn kind(&self) -> &'static str { "swish" }
+///     fn settings(&self) -> String { String::new() }
+///     fn outputs(&self, inputs: &[NodeShape]) -> Result<Vec<NodeShape>> {
+///         let [x] = expect_inputs(self.kind(), inputs)?;
+///         Ok(vec![*x])
+///     }
+///     fn forward(&self, places: &mut ForwardPlaces<'_>) -> Result<Box<dyn PushedLayer>> {
+///         let (x, shape) = (places.inputs[0].region, places.inputs[0].shape);
+///         let len = places.batch.elements(shape)?;
+///         let sigmoid = Region::from(places.buffer("sigmoid", shape)?);
+///         let y = Region::from(places.output_buffer(0, "swish", shape)?);
+///         for (kind, b, target) in [
+///             (ElementwiseKind::Activate(SIGMOID), None, sigmoid),
+///             (ElementwiseKind::Multiply, Some(sigmoid), y),
+///         ] {
+///             places.program.push(Section::Forward, Elementwise { kind, a: x, b, target, len });
+///         }
+///         Ok(Box::new(PushedSwish { x, sigmoid, y, len }))
+///     }
+///     fn reference(&self, inputs: &ReferenceInputs<'_>) -> Result<Vec<Vec<f64>>> {
+///         let swish = |x: &f64| x / (1.0 + (-x).exp());
+///         Ok(vec![inputs.inputs[0].iter().map(swish).collect()])
+///     }
+/// }
+///
+/// impl PushedLayer for PushedSwish {
+///     fn outputs(&self) -> Vec<Region> { vec![self.y] }
+///     /// `d_x = d_y sigmoid(x) + (d_y x) sigmoid'(x)`
+///     fn backward(&self, places: &mut BackwardPlaces<'_>) -> Result<()> {
+///         let Some(d_y) = places.output(0) else { return Ok(()) };
+///         let Some(d_x) = places.target(0) else { return Ok(()) };
+///         let PushedSwish { x, sigmoid, len, .. } = *self;
+///         let part = places.new_buffer("d_sigmoid", len);
+///         for (kind, a, b, target) in [
+///             (ElementwiseKind::Multiply, d_y.region, Some(sigmoid), d_x),
+///             (ElementwiseKind::Multiply, d_y.region, Some(x), part),
+///             (ElementwiseKind::ActivateBackward(SIGMOID), x, Some(part), part),
+///             (ElementwiseKind::Accumulate, part, None, d_x),
+///         ] {
+///             places.program.push(Section::Backward, Elementwise { kind, a, b, target, len });
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let mut graph = Graph::new();
+/// let x = graph.input("x", Rows::Sequences, 3)?;
+/// let hidden = graph.linear("hidden", x, 4)?;
+/// let hidden = graph.layer("swish", Arc::new(Swish), &[hidden])?[0];
+/// let y = graph.linear("y", hidden, 1)?;
+/// let target = graph.input("target", Rows::Sequences, 1)?;
+/// let loss = graph.loss(PointwiseLossKind::Squared, y, target)?;
+/// graph.minimize(loss, 1.0)?;
+/// let model = graph.build()?;
+///
+/// let batch = Batch::new().rows("x", vec![0.5, -1.0, 2.0]).rows("target", vec![1.0]);
+/// let parameters = model.initial(1)?;
+/// let options = GradientCheckOptions::default();
+/// let report = model.check_gradients(&CpuDevice::new()?, &parameters, &batch, &options)?;
+/// assert!(report.passes(), "{report}");
+/// # Ok::<(), wgpu_rnn::Error>(())
+/// ```
 pub trait Layer: Debug + Send + Sync {
     /// What kind of layer it is, for people: `linear`.
     fn kind(&self) -> &'static str;

@@ -1,8 +1,8 @@
 //! Layer normalisation of rows.
 
 use super::layer::{
-    BackwardPlaces, ForwardPlaces, Layer, NodeShape, ParameterPlace, ParameterSpec, PushedLayer,
-    ReferenceInputs, expect_inputs,
+    BackwardPlaces, ForwardPlaces, GradientPlace, Layer, NodeShape, ParameterPlace, ParameterSpec,
+    PushedLayer, ReferenceInputs, expect_inputs,
 };
 use crate::error::{Error, Result};
 use crate::initial::ParameterInitial;
@@ -66,26 +66,34 @@ impl LayerNorm {
     ) {
         self.normalise(program, Section::Backward, (x, d_x), None);
         for (factor, target) in [(Some(d_x), gradients), (None, gradients.at(self.width))] {
-            let sums = ColumnSums {
-                target,
-                ..self.vector_gradient(d_y, factor)
+            let gradient = GradientPlace {
+                region: target,
+                accumulate: false,
             };
-            program.push(Section::Backward, sums);
+            program.push(
+                Section::Backward,
+                self.vector_gradient(d_y, factor, gradient),
+            );
         }
         program.push(Section::Backward, self.rows_gradient(parameters, d_y, d_x));
     }
 
-    /// The gradient of the weight, with the normalised rows as factor, or of the bias, over `d_y` itself: give it its place.
-    fn vector_gradient(&self, d_y: Region, factor: Option<Region>) -> ColumnSums {
+    /// The gradient of the weight, with the normalised rows as factor, or of the bias.
+    fn vector_gradient(
+        &self,
+        d_y: Region,
+        factor: Option<Region>,
+        gradient: GradientPlace,
+    ) -> ColumnSums {
         ColumnSums {
             a: d_y,
             a_stride: self.width,
             b: factor,
             b_stride: self.width,
-            target: d_y,
+            target: gradient.region,
             rows: self.rows,
             columns: self.width,
-            accumulate: false,
+            accumulate: gradient.accumulate,
         }
     }
 
@@ -222,7 +230,11 @@ impl Layer for LayerNormLayer {
             let deviation = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
             let vectors = weight.iter().zip(bias);
             let normalised = row.iter().map(|x| (x - mean) * deviation);
-            y.extend(normalised.zip(vectors).map(|(x, (weight, bias))| x * weight + bias));
+            y.extend(
+                normalised
+                    .zip(vectors)
+                    .map(|(x, (weight, bias))| x * weight + bias),
+            );
         }
         Ok(vec![y])
     }
@@ -250,12 +262,7 @@ impl PushedLayer for PushedLayerNorm {
             .normalise(program, Section::Backward, (self.x, d_x), None);
         for (parameter, factor) in [(self.weight, Some(d_x)), (self.bias, None)] {
             if let Some(gradient) = parameter.gradient {
-                let sums = self.norm.vector_gradient(d_y.region, factor);
-                let sums = ColumnSums {
-                    target: gradient.region,
-                    accumulate: gradient.accumulate,
-                    ..sums
-                };
+                let sums = self.norm.vector_gradient(d_y.region, factor, gradient);
                 program.push(Section::Backward, sums);
             }
         }

@@ -3,8 +3,8 @@
 use rand::{RngExt, SeedableRng};
 
 use super::layer::{
-    BackwardPlaces, ForwardPlaces, GradientPlace, Layer, NodeShape, ParameterPlace, ParameterSpec, PushedLayer,
-    ReferenceInputs, expect_inputs,
+    BackwardPlaces, ForwardPlaces, GradientPlace, Layer, NodeShape, ParameterPlace, ParameterSpec,
+    PushedLayer, ReferenceInputs, expect_inputs,
 };
 use crate::error::{Error, Result, checked_product};
 use crate::initial::ParameterInitial;

@@ -17,12 +17,12 @@ mod source;
 
 pub use dropout::Dropout;
 pub use embedding::Embedding;
+pub(crate) use layer::Collected;
 pub use layer::{
     BackwardPlaces, BatchShape, Carried, ForwardPlaces, Gradient, GradientPlace, InputPlace, Layer,
     NodeShape, OutputUse, ParameterPlace, ParameterSpec, PushedLayer, ReferenceInputs, Rows,
     TimeAxis, expect_inputs,
 };
-pub(crate) use layer::Collected;
 pub use layer_norm::LayerNorm;
 pub use linear::{Linear, linear_parameters};
 pub use losses::CrossEntropyOptions;

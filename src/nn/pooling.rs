@@ -220,8 +220,7 @@ impl Layer for PoolingLayer {
         for (sorted, &sequence) in packing.order().iter().enumerate() {
             let length = packing.lengths()[sorted];
             for column in 0..width {
-                let values =
-                    (0..length).map(|step| x[packing.row(step, sorted) * width + column]);
+                let values = (0..length).map(|step| x[packing.row(step, sorted) * width + column]);
                 y[sequence * width + column] = match self.0 {
                     _ if length == 0 => 0.0,
                     PoolKind::Mean => values.sum::<f64>() / length as f64,

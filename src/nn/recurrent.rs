@@ -86,7 +86,11 @@ impl Recurrent {
                 "a row a timestep",
                 other,
             )),
-            None => Err(Error::shape("inputs of a recurrent layer", "at least one", 0)),
+            None => Err(Error::shape(
+                "inputs of a recurrent layer",
+                "at least one",
+                0,
+            )),
         }
     }
 
@@ -147,7 +151,13 @@ impl Layer for Recurrent {
     }
 
     fn fingerprint(&self) -> String {
-        format!("{:?} {:?}", self.config, self.options.start)
+        let RecurrentOptions {
+            start, truncation, ..
+        } = self.options;
+        format!(
+            "{:?}, start {start:?}, truncation {truncation:?}",
+            self.config
+        )
     }
 
     fn parameters(&self) -> Vec<ParameterSpec> {
@@ -168,10 +178,7 @@ impl Layer for Recurrent {
 
     fn outputs(&self, inputs: &[NodeShape]) -> Result<Vec<NodeShape>> {
         let axis = Self::axis(inputs)?;
-        let mut expected = vec![NodeShape::new(
-            Rows::Steps(axis),
-            self.config.input_size(),
-        )];
+        let mut expected = vec![NodeShape::new(Rows::Steps(axis), self.config.input_size())];
         if self.options.start == Start::Given {
             expected.push(self.hidden_states());
             expected.extend(self.is_lstm().then(|| self.cell_states()));
@@ -241,8 +248,7 @@ impl Layer for Recurrent {
             1 => network.last_hidden(0),
             _ if !places.outputs[LAST].is_read => network.h_n.into(),
             directions => {
-                let shape =
-                    NodeShape::new(Rows::Sequences, directions * self.config.state_size());
+                let shape = NodeShape::new(Rows::Sequences, directions * self.config.state_size());
                 places.output_buffer(LAST, "last_states", shape)?.into()
             }
         };
@@ -251,7 +257,11 @@ impl Layer for Recurrent {
             parameters: places.parameters.to_vec(),
             last,
             d_last: self.place_of_last_gradient(places, &network),
-            has_gradient: places.outputs.iter().map(|output| output.has_gradient).collect(),
+            has_gradient: places
+                .outputs
+                .iter()
+                .map(|output| output.has_gradient)
+                .collect(),
             network,
         };
         if self.config.directions() > 1 && places.outputs[LAST].is_read {
@@ -422,12 +432,7 @@ impl PushedLayer for PushedRecurrent {
 impl PushedRecurrent {
     /// Pushes the copies between `[directions, sequences, state]` and `[sequences, directions * state]`: forward to the latter,
     /// backward to the former, added where all final states have a gradient already.
-    fn push_last(
-        &self,
-        program: &mut Program,
-        section: Section,
-        (states, rows): (Region, Region),
-    ) {
+    fn push_last(&self, program: &mut Program, section: Section, (states, rows): (Region, Region)) {
         let config = self.network.config();
         let (directions, state) = (config.directions(), config.state_size());
         let batch = self.network.packing().batch();

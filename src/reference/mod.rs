@@ -368,7 +368,8 @@ impl<T: Float> Run<T> {
             for feature in 0..self.config.layer_input_size(layer) as u32 {
                 let factor = |probability, purpose, step| {
                     let index = (sequence, step, feature);
-                    let factor = dropout_factor(self.drawing.seed, site(purpose), index, probability);
+                    let factor =
+                        dropout_factor(self.drawing.seed, site(purpose), index, probability);
                     T::from_f64(f64::from(factor))
                 };
                 let mut product = T::one();
@@ -396,7 +397,8 @@ impl<T: Float> Run<T> {
             purpose: RandomPurpose::Recurrent,
         };
         let sequence = self.packing.order()[sequence] as u32;
-        let factor = |unit| dropout_factor(self.drawing.seed, site, (sequence, 0, unit), probability);
+        let factor =
+            |unit| dropout_factor(self.drawing.seed, site, (sequence, 0, unit), probability);
         let units = 0..self.config.state_size() as u32;
         Some(
             units

@@ -6,12 +6,12 @@
 
 use std::ops::Range;
 
-use super::{Drawing, Float};
 use super::elman::ElmanStep;
 use super::gru::GruStep;
 use super::linear::{add, add_outer, multiply, multiply_transposed};
 use super::lstm::LstmStep;
 use super::norm::Normalised;
+use super::{Drawing, Float};
 use crate::cell::{Dual, mix, pullback};
 use crate::config::{Activations, Cell, CellSpec, GruReset, RnnConfig};
 use crate::ops::{Mode, RandomPurpose, RandomSite};

@@ -120,6 +120,7 @@ impl<T: Task> Trainer<T> {
 
     /// The parameters of a checkpoint of this model and these data.
     fn restore(&self, checkpoint: &Checkpoint) -> Result<ModelParameters> {
+        checkpoint.expect_model(&self.model.description())?;
         let parameters = checkpoint.parameters_of(&self.model)?;
         self.task.check(checkpoint)?;
         Ok(parameters)

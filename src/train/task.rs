@@ -74,7 +74,11 @@ impl Batches {
     pub fn new(training: Vec<Batch>, validation: Vec<Batch>) -> Result<Self> {
         for (what, batches) in [("training", &training), ("validation", &validation)] {
             if batches.is_empty() {
-                return Err(Error::data(format!("{what} batches"), "at least one", "none"));
+                return Err(Error::data(
+                    format!("{what} batches"),
+                    "at least one",
+                    "none",
+                ));
             }
         }
         Ok(Self {
@@ -91,7 +95,9 @@ impl Task for Batches {
 
     fn batch(&self, samples: &[usize]) -> Result<Batch> {
         let batch = samples.first().and_then(|&batch| self.training.get(batch));
-        batch.cloned().ok_or(Error::State("a batch that is not there"))
+        batch
+            .cloned()
+            .ok_or(Error::State("a batch that is not there"))
     }
 
     fn metrics(&self) -> Vec<&str> {

@@ -228,7 +228,9 @@ impl<T: Task> Trainer<T> {
             return Err(Error::data("metrics of the task", "at least one", "none"));
         }
         if !model.has_loss() {
-            return Err(Error::State("a model that is trained needs a loss that is minimised"));
+            return Err(Error::State(
+                "a model that is trained needs a loss that is minimised",
+            ));
         }
         let len = model.layout().len();
         let optimizer = optimizer(model.layout(), &options)?;
@@ -274,10 +276,13 @@ impl<T: Task> Trainer<T> {
     /// [`Error::State`] after the first step; [`Error::Shape`] if they are another model's; the device's errors.
     pub fn set_parameters(&mut self, parameters: &ModelParameters) -> Result<()> {
         if self.standing.batches > 0 {
-            return Err(Error::State("training has begun: its parameters are its own"));
+            return Err(Error::State(
+                "training has begun: its parameters are its own",
+            ));
         }
         self.model.layout().check_same(parameters.layout())?;
-        self.device.write(&self.weights.parameters, 0, parameters.data())
+        self.device
+            .write(&self.weights.parameters, 0, parameters.data())
     }
 
     /// The model.
@@ -442,7 +447,8 @@ impl<T: Task> Trainer<T> {
             let batch = self.task.batch(samples)?;
             self.model.check_values(&batch)?;
             self.load(self.model.shape_of(&batch)?)?;
-            self.carried.clear(self.device.as_ref(), batch.fresh_places())?;
+            self.carried
+                .clear(self.device.as_ref(), batch.fresh_places())?;
             let loaded = self.loaded.as_mut();
             let loaded = loaded.ok_or(Error::State("no program is loaded"))?;
             let plan = loaded.plan.as_mut();
@@ -500,7 +506,9 @@ impl<T: Task> Trainer<T> {
             gradients: Some(gradients.into()),
         };
         let wanted = Wanted::default();
-        let pushed = self.model.push(&mut program, &shape, &options, places, wanted)?;
+        let pushed = self
+            .model
+            .push(&mut program, &shape, &options, places, wanted)?;
         let no_loss = Error::State("the model has no loss that is minimised");
         let loss = pushed.loss.ok_or(no_loss)?;
         let mut add = |a, target: BufferId, len| {
@@ -527,7 +535,10 @@ impl<T: Task> Trainer<T> {
             self.optimizer.push_clearing(&mut program, regions);
         }
         let device = self.device.as_ref();
-        bound.extend(self.carried.bindings(device, &pushed.carried, shape.sequences())?);
+        bound.extend(
+            self.carried
+                .bindings(device, &pushed.carried, shape.sequences())?,
+        );
         self.loaded = Some(Loaded {
             shape,
             plan: self.device.load(program, &bound)?,

@@ -86,9 +86,13 @@ fn changed_anywhere() {
 
 #[test]
 fn versions() {
+    for other in [0, 3] {
+        let text = format!("expected format version 1 to 2, got {other}");
+        refused(&with_value("/version", json!(other)), &text);
+    }
     refused(
-        &with_value("/version", json!(2)),
-        "expected format version 1, got 2",
+        &with_value("/version", json!(1)),
+        "fields of another format version than 1",
     );
     refused(&with_value("/version", json!("x")), "invalid type");
     let newer = with_metadata(|metadata| metadata["attention"] = json!(1));
@@ -220,8 +224,8 @@ fn contents_that_cannot_be() {
             json!("reply"),
             "each name once, got `reply` again",
         ),
-        ("/config/hidden", json!(0), "option `hidden`"),
-        ("/config/hidden", json!(4), "damaged"),
+        ("/networks/rnn/hidden", json!(0), "option `hidden`"),
+        ("/networks/rnn/hidden", json!(4), "damaged"),
         ("/position/epoch", json!(-1), "invalid value"),
         ("/position/epoch", json!(4), "damaged"),
         ("/card/metrics/AUC", json!(null), "invalid type: null"),

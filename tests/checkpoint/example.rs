@@ -12,7 +12,9 @@ pub(crate) fn config() -> RnnConfig {
 }
 
 pub(crate) fn full() -> Checkpoint {
-    let mut checkpoint = Checkpoint::new(config());
+    let mut checkpoint = Checkpoint::new();
+    checkpoint.networks.insert("rnn".into(), config());
+    checkpoint.model = vec!["0 `x` input".into(), "1 `rnn` gru \"é\" 0.0".into()];
     let weights = Parameters::uniform(&config(), 1).unwrap();
     let parameters = &mut checkpoint.parameters;
     parameters.insert_network("rnn.", &weights).unwrap();

@@ -154,18 +154,54 @@ fn what_killed_writers_left_is_removed_when_it_is_old() {
     assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"new");
 }
 
+/// A file that the first version of the format wrote, byte for byte.
+#[test]
+fn the_first_version_is_read() {
+    let old = include_bytes!("version_1.safetensors");
+    let read = Checkpoint::from_bytes(old).unwrap();
+    assert!(read.model.is_empty());
+    let config = read.network(wgpu_rnn::checkpoint::NETWORK).unwrap();
+    assert_eq!((config.layer_count(), config.hidden_size()), (2, 1));
+    read.parameters.network("rnn.", config).unwrap();
+    assert!(read.vocabulary("event").is_ok() && read.scaler("scalars").is_ok());
+    // Written again it is of this version, and the same.
+    let again = Checkpoint::from_bytes(&read.to_bytes().unwrap()).unwrap();
+    assert_eq!(again, read);
+    let mut damaged = old.to_vec();
+    let last = damaged.len() - 1;
+    damaged[last - 9] ^= 1;
+    let error = Checkpoint::from_bytes(&damaged).unwrap_err().to_string();
+    assert!(error.contains("damaged"), "{error}");
+}
+
 #[test]
 fn what_belongs_to_another_model() {
     let checkpoint = full();
-    assert_eq!(checkpoint.expect_config(&config()), Ok(()));
+    assert_eq!(checkpoint.expect_network("rnn", &config()), Ok(()));
+    refused(
+        checkpoint.expect_network("encoder", &config()),
+        "checkpoint: network `encoder` is missing, there is rnn",
+    );
+    assert_eq!(checkpoint.expect_model(&checkpoint.model), Ok(()));
+    let mut longer = checkpoint.model.clone();
+    longer.push("2 `head` linear".to_owned());
+    refused(
+        checkpoint.expect_model(&longer),
+        "checkpoint: layer of the model: expected 2 `head` linear, got no further layer",
+    );
+    longer[1] = "1 `rnn` lstm".to_owned();
+    refused(
+        checkpoint.expect_model(&longer),
+        "checkpoint: layer of the model: expected 1 `rnn` lstm, got 1 `rnn` gru \"é\" 0.0",
+    );
     let wider = RnnConfig::gru(2, 4).build().unwrap();
     refused(
-        checkpoint.expect_config(&wider),
+        checkpoint.expect_network("rnn", &wider),
         "checkpoint: configuration.hidden: expected 4, got 3",
     );
     let lstm = RnnConfig::lstm(2, 3).build().unwrap();
     refused(
-        checkpoint.expect_config(&lstm),
+        checkpoint.expect_network("rnn", &lstm),
         "checkpoint: configuration.spec.cell: expected \"lstm\", got \"gru\"",
     );
     refused(

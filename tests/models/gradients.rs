@@ -25,7 +25,9 @@ fn check_layers(what: &str, build: impl Fn(&mut Graph, Node) -> wgpu_rnn::Result
     graph.minimize(loss, 1.0).unwrap();
     let model = graph.build().unwrap();
 
-    let batch = Batch::new().sequences("x", WIDTH, &ragged(1, &LENGTHS, WIDTH)).unwrap();
+    let batch = Batch::new()
+        .sequences("x", WIDTH, &ragged(1, &LENGTHS, WIDTH))
+        .unwrap();
     let batch = match shape.rows {
         Rows::Steps(_) => {
             let targets = ragged(11, &LENGTHS, shape.width);
@@ -42,13 +44,18 @@ fn check_layers(what: &str, build: impl Fn(&mut Graph, Node) -> wgpu_rnn::Result
 
 fn bidirectional() -> RnnConfig {
     let builder = RnnConfig::gru(WIDTH, 4).layers(2);
-    builder.direction(Direction::BidirectionalConcat).build().unwrap()
+    builder
+        .direction(Direction::BidirectionalConcat)
+        .build()
+        .unwrap()
 }
 
 #[test]
 fn linear() {
     check_layers("linear", |graph, x| graph.linear("y", x, 4));
-    check_layers("without bias", |graph, x| graph.linear_without_bias("y", x, 4));
+    check_layers("without bias", |graph, x| {
+        graph.linear_without_bias("y", x, 4)
+    });
 }
 
 #[test]
@@ -113,7 +120,11 @@ fn dropout_of_both_kinds() {
         input: 0.2,
         recurrent: 0.25,
     };
-    let config = RnnConfig::gru(WIDTH, 4).layers(2).dropout(dropout).build().unwrap();
+    let config = RnnConfig::gru(WIDTH, 4)
+        .layers(2)
+        .dropout(dropout)
+        .build()
+        .unwrap();
     // Two networks draw apart, and so do two layers of dropout.
     check_layers("dropout", |graph, x| {
         let x = graph.dropout(x, 0.4)?;
@@ -184,11 +195,21 @@ fn every_activation() {
 fn embeddings_with_features_and_tied_weights() {
     let mut graph = Graph::new();
     let records = graph.sequences("records", 3).unwrap();
-    let embedding = Embedding::new(7, 4).unwrap().table(3, 2).unwrap().features(1);
+    let embedding = Embedding::new(7, 4)
+        .unwrap()
+        .table(3, 2)
+        .unwrap()
+        .features(1);
     let x = graph.embedding("embedding", records, embedding).unwrap();
-    let rnn = graph.rnn("rnn", x, &RnnConfig::lstm(7, 4).build().unwrap()).unwrap();
-    let logits = graph.linear_tied("head", rnn.y, "embedding.0.weight").unwrap();
-    let next = { graph.time_axis("other") }.and(graph.shape(rnn.y)).unwrap();
+    let rnn = graph
+        .rnn("rnn", x, &RnnConfig::lstm(7, 4).build().unwrap())
+        .unwrap();
+    let logits = graph
+        .linear_tied("head", rnn.y, "embedding.0.weight")
+        .unwrap();
+    let next = { graph.time_axis("other") }
+        .and(graph.shape(rnn.y))
+        .unwrap();
     let classes = graph.input("classes", next.rows, 1).unwrap();
     let options = CrossEntropyOptions {
         smoothing: 0.1,
@@ -224,7 +245,9 @@ fn several_losses() {
     let labels = graph.input("labels", Rows::Sequences, 2).unwrap();
     let class = graph.input("class", Rows::Sequences, 1).unwrap();
     let huber = PointwiseLossKind::Huber { delta: 0.5 };
-    let entropy = PointwiseLossKind::BinaryCrossEntropy { positive_weight: 3.0 };
+    let entropy = PointwiseLossKind::BinaryCrossEntropy {
+        positive_weight: 3.0,
+    };
     for (kind, target, factor) in [
         (PointwiseLossKind::Squared, target, 0.5),
         (PointwiseLossKind::Absolute, target, 2.0),
@@ -235,14 +258,19 @@ fn several_losses() {
         graph.minimize(loss, factor).unwrap();
     }
     let options = CrossEntropyOptions::default();
-    let loss = graph.weighted_cross_entropy(y, class, weights, options).unwrap();
+    let loss = graph
+        .weighted_cross_entropy(y, class, weights, options)
+        .unwrap();
     graph.minimize(loss, 0.3).unwrap();
     let model = graph.build().unwrap();
     let batch = Batch::new()
         .sequences("x", WIDTH, &ragged(1, &LENGTHS, WIDTH))
         .unwrap()
         // The second row is masked: it may hold anything.
-        .rows("target", [numbers(2, 2), vec![f32::NAN; 2], numbers(3, 4)].concat())
+        .rows(
+            "target",
+            [numbers(2, 2), vec![f32::NAN; 2], numbers(3, 4)].concat(),
+        )
         .rows("weights", vec![1.0, 0.0, 2.5, 0.5])
         .rows("labels", vec![0.0, 1.0, f32::NAN, 0.0, 0.25, 1.0, 1.0, 0.0])
         .rows("class", vec![1.0, -1.0, 0.0, 1.0]);
@@ -258,7 +286,11 @@ fn two_time_axes() {
     let encoded = graph.rnn("encoder", source, &encoder).unwrap();
     let states = StateNodes {
         h: graph.linear("bridge h", encoded.states.h, 5).unwrap(),
-        c: Some(graph.linear("bridge c", encoded.states.c.unwrap(), 5).unwrap()),
+        c: Some(
+            graph
+                .linear("bridge c", encoded.states.c.unwrap(), 5)
+                .unwrap(),
+        ),
     };
     let target = graph.sequences("target", 2).unwrap();
     let decoder = RnnConfig::lstm(2, 5).layers(2).build().unwrap();
@@ -266,11 +298,15 @@ fn two_time_axes() {
         start: Start::Given,
         ..RecurrentOptions::default()
     };
-    let decoded = graph.rnn_with("decoder", target, &decoder, options, Some(states)).unwrap();
+    let decoded = graph
+        .rnn_with("decoder", target, &decoder, options, Some(states))
+        .unwrap();
     let logits = graph.linear("head", decoded.y, 4).unwrap();
     let rows = graph.shape(logits).unwrap().rows;
     let classes = graph.input("classes", rows, 1).unwrap();
-    let loss = graph.cross_entropy(logits, classes, CrossEntropyOptions::default()).unwrap();
+    let loss = graph
+        .cross_entropy(logits, classes, CrossEntropyOptions::default())
+        .unwrap();
     graph.minimize(loss, 1.0).unwrap();
     let model = graph.build().unwrap();
     let targets = [2, 4, 0, 3];
@@ -293,6 +329,8 @@ fn rows_alone() {
     let target = graph.input("target", Rows::Sequences, 1).unwrap();
     let loss = graph.loss(PointwiseLossKind::Squared, y, target).unwrap();
     graph.minimize(loss, 1.0).unwrap();
-    let batch = Batch::new().rows("x", numbers(1, 4 * WIDTH)).rows("target", numbers(2, 4));
+    let batch = Batch::new()
+        .rows("x", numbers(1, 4 * WIDTH))
+        .rows("target", numbers(2, 4));
     check("rows", &graph.build().unwrap(), &batch);
 }

@@ -2,6 +2,8 @@
 //! freezing, fan-out, refusals, prediction.
 
 mod gradients;
+mod handwritten;
 mod parameters;
 mod predictor;
+mod refusals;
 mod support;

@@ -16,7 +16,10 @@ use crate::support::{check, devices, ids, numbers};
 const LENGTHS: [usize; 3] = [2, 4, 1];
 
 fn config() -> RnnConfig {
-    RnnConfig::lstm(4, 3).direction(Direction::BidirectionalConcat).build().unwrap()
+    RnnConfig::lstm(4, 3)
+        .direction(Direction::BidirectionalConcat)
+        .build()
+        .unwrap()
 }
 
 /// An embedding, an LSTM and a head; `change` sees the graph before it is built.
@@ -37,7 +40,9 @@ fn model(change: impl FnOnce(&mut Graph)) -> Model {
 }
 
 fn batch() -> Batch {
-    let batch = Batch::new().sequences("words", 1, &ids(1, &LENGTHS, 6)).unwrap();
+    let batch = Batch::new()
+        .sequences("words", 1, &ids(1, &LENGTHS, 6))
+        .unwrap();
     batch.rows("target", numbers(2, 6))
 }
 
@@ -58,12 +63,15 @@ fn gradients(device: &dyn Device, model: &Model, parameters: &ModelParameters) -
     };
     let shape = model.shape_of(&batch()).unwrap();
     let wanted = Wanted::default();
-    let pushed = model.push(&mut program, &shape, &options, places, wanted).unwrap();
+    let pushed = model
+        .push(&mut program, &shape, &options, places, wanted)
+        .unwrap();
     let mut plan = device.load(program, &[]).unwrap();
     plan.set_seed(3).unwrap();
     plan.write(values, parameters.data()).unwrap();
     for input in &pushed.inputs {
-        plan.write(input.buffer, batch().get(&input.name).unwrap()).unwrap();
+        plan.write(input.buffer, batch().get(&input.name).unwrap())
+            .unwrap();
     }
     let mut result = vec![0.0; len];
     let sections = [Section::Prepare, Section::Forward, Section::Backward];
@@ -108,15 +116,23 @@ fn names_shapes_and_places() {
 
 #[test]
 fn initial_values() {
-    let bound = |values: &[f32]| values.iter().fold(0f32, |most, value| most.max(value.abs()));
+    let bound = |values: &[f32]| {
+        values
+            .iter()
+            .fold(0f32, |most, value| most.max(value.abs()))
+    };
     let plain = model(|_| ()).initial(1).unwrap();
     assert!(bound(plain.get("rnn.weight_hh_l0").unwrap()) <= 1.0 / 3f32.sqrt());
     assert!(bound(plain.get("head.weight").unwrap()) <= 1.0 / 6f32.sqrt());
     assert!(bound(plain.get("head.bias").unwrap()) > 0.0);
     let given: Arc<[f32]> = numbers(5, 12).into();
     let changed = model(|graph| {
-        graph.initial("head.bias", ParameterInitial::Constant(-2.5)).unwrap();
-        graph.initial("head.weight", ParameterInitial::Values(given.clone())).unwrap();
+        graph
+            .initial("head.bias", ParameterInitial::Constant(-2.5))
+            .unwrap();
+        graph
+            .initial("head.weight", ParameterInitial::Values(given.clone()))
+            .unwrap();
         let orthogonal = ParameterInitial::Matrix {
             weight: WeightInitial::Orthogonal,
             rows: 3,
@@ -131,11 +147,17 @@ fn initial_values() {
         assert!((square - 1.0).abs() < 1e-5);
     }
     // What was not named begins as before.
-    for name in ["embedding.weight", "rnn.weight_ih_l0", "rnn.bias_hh_l0_reverse"] {
+    for name in [
+        "embedding.weight",
+        "rnn.weight_ih_l0",
+        "rnn.bias_hh_l0_reverse",
+    ] {
         assert_eq!(changed.get(name), plain.get(name), "{name}");
     }
     let misfit = model(|graph| {
-        graph.initial("head.bias", ParameterInitial::Values(given)).unwrap();
+        graph
+            .initial("head.bias", ParameterInitial::Values(given))
+            .unwrap();
     });
     assert!(matches!(misfit.initial(1), Err(Error::Shape { .. })));
 }
@@ -168,11 +190,17 @@ fn a_network_takes_weights_from_elsewhere() {
     let mut parameters = model.initial(1).unwrap();
     parameters.set_rnn("rnn", &weights).unwrap();
     let at = model.layout().find("rnn.weight_ih_l0").unwrap().offset;
-    assert_eq!(parameters.data()[at..at + weights.data().len()], *weights.data());
+    assert_eq!(
+        parameters.data()[at..at + weights.data().len()],
+        *weights.data()
+    );
     assert!(parameters.set_rnn("nothing", &weights).is_err());
     let wider = RnnConfig::lstm(4, 5).build().unwrap();
     let wider = Parameters::uniform(&wider, 1).unwrap();
-    assert!(matches!(parameters.set_rnn("rnn", &wider), Err(Error::Shape { .. })));
+    assert!(matches!(
+        parameters.set_rnn("rnn", &wider),
+        Err(Error::Shape { .. })
+    ));
 }
 
 /// Layers that share parameters receive the sum of the gradients.
@@ -186,7 +214,9 @@ fn shared_layers() {
             true => LayerName::Shared(name),
             false => LayerName::New(name),
         };
-        let x = graph.embedding(name("embedding"), node, embedding()).unwrap();
+        let x = graph
+            .embedding(name("embedding"), node, embedding())
+            .unwrap();
         let rnn = graph.rnn(name("rnn"), x, &config()).unwrap();
         let norm = graph.layer_norm(name("norm"), rnn.last, 1e-3).unwrap();
         graph.linear(name("head"), norm, 2).unwrap()
@@ -194,7 +224,9 @@ fn shared_layers() {
     let (a, b) = (encode(left, false), encode(right, true));
     let difference = graph.subtract(a, b).unwrap();
     let target = graph.input("target", Rows::Sequences, 2).unwrap();
-    let loss = graph.loss(PointwiseLossKind::Squared, difference, target).unwrap();
+    let loss = graph
+        .loss(PointwiseLossKind::Squared, difference, target)
+        .unwrap();
     graph.minimize(loss, 1.0).unwrap();
     let model = graph.build().unwrap();
     let single = 6 * 4 + 2 * 4 * 3 * (4 + 3 + 2) + 2 * 6 + 2 * 7;
@@ -212,12 +244,20 @@ fn shared_layers() {
 fn frozen_parameters() {
     let plain = model(|_| ());
     let parameters = plain.initial(2).unwrap();
-    for pattern in ["embedding.*", "rnn.*", "rnn.weight_hh*", "head.*", "*_reverse", "rnn.bias_ih_l0"] {
+    for pattern in [
+        "embedding.*",
+        "rnn.*",
+        "rnn.weight_hh*",
+        "head.*",
+        "*_reverse",
+        "rnn.bias_ih_l0",
+    ] {
         let frozen = model(|graph| graph.freeze(pattern).unwrap());
         check(pattern, &frozen, &batch());
         for device in devices() {
             let all = gradients(device.as_ref(), &plain, &parameters);
-            let same = ModelParameters::from_flat(frozen.layout().clone(), parameters.data().to_vec());
+            let same =
+                ModelParameters::from_flat(frozen.layout().clone(), parameters.data().to_vec());
             let some = gradients(device.as_ref(), &frozen, &same.unwrap());
             for parameter in frozen.layout().parameters() {
                 let [all, some] = [&all, &some].map(|values| &values[parameter.range()]);
@@ -236,7 +276,9 @@ fn frozen_parameters() {
 fn stopped_gradients() {
     let mut graph = Graph::new();
     let words = graph.sequences("words", 1).unwrap();
-    let x = graph.embedding("embedding", words, Embedding::new(6, 4).unwrap()).unwrap();
+    let x = graph
+        .embedding("embedding", words, Embedding::new(6, 4).unwrap())
+        .unwrap();
     let rnn = graph.rnn("rnn", x, &config()).unwrap();
     let stopped = graph.stop(rnn.last).unwrap();
     let y = graph.linear("head", stopped, 2).unwrap();

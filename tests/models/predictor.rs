@@ -15,7 +15,10 @@ fn model() -> Model {
     let mut graph = Graph::new();
     let x = graph.sequences("x", WIDTH).unwrap();
     let config = RnnConfig::gru(WIDTH, 4).layers(2);
-    let config = config.direction(Direction::BidirectionalConcat).build().unwrap();
+    let config = config
+        .direction(Direction::BidirectionalConcat)
+        .build()
+        .unwrap();
     let rnn = graph.rnn("rnn", x, &config).unwrap();
     // In evaluation the node before it, which is an output, too.
     let kept = graph.dropout(rnn.last, 0.5).unwrap();
@@ -44,9 +47,15 @@ fn model() -> Model {
 fn outputs_are_the_reference_s() {
     let model = model();
     let parameters = model.initial(3).unwrap();
-    let exact: Vec<f64> = parameters.data().iter().map(|&value| value.into()).collect();
+    let exact: Vec<f64> = parameters
+        .data()
+        .iter()
+        .map(|&value| value.into())
+        .collect();
     let lengths = [3, 0, 5];
-    let batch = Batch::new().sequences("x", WIDTH, &ragged(1, &lengths, WIDTH)).unwrap();
+    let batch = Batch::new()
+        .sequences("x", WIDTH, &ragged(1, &lengths, WIDTH))
+        .unwrap();
     for device in devices() {
         let mut predictor = Predictor::new(device.clone(), &model, &parameters).unwrap();
         let outputs = predictor.run(&batch).unwrap();
@@ -56,7 +65,11 @@ fn outputs_are_the_reference_s() {
             assert_eq!(got.len(), expected.len(), "{name}");
             for (got, expected) in got.iter().zip(expected) {
                 let error = (f64::from(*got) - expected).abs();
-                assert!(error < 1e-5, "{name} on {}: {got} for {expected}", device.name());
+                assert!(
+                    error < 1e-5,
+                    "{name} on {}: {got} for {expected}",
+                    device.name()
+                );
             }
         }
         let each = outputs.sequences("each").unwrap();
@@ -69,7 +82,9 @@ fn outputs_are_the_reference_s() {
         let with_target = batch.clone().rows("target", target.clone());
         let loss = predictor.loss(&with_target).unwrap();
         let y = outputs.get("y").unwrap().iter().zip(&target);
-        let squares = y.map(|(y, target)| f64::from(y - target).powi(2)).sum::<f64>();
+        let squares = y
+            .map(|(y, target)| f64::from(y - target).powi(2))
+            .sum::<f64>();
         assert!((loss - 2.0 * squares / 9.0).abs() < 1e-5, "{loss}");
         // A target beside does not change the outputs.
         assert_eq!(predictor.run(&with_target).unwrap(), outputs);
@@ -81,19 +96,27 @@ fn outputs_are_the_reference_s() {
 fn parameters_can_be_replaced() {
     let model = model();
     let batches = [&[2, 1][..], &[4]].map(|lengths| {
-        Batch::new().sequences("x", WIDTH, &ragged(1, lengths, WIDTH)).unwrap()
+        Batch::new()
+            .sequences("x", WIDTH, &ragged(1, lengths, WIDTH))
+            .unwrap()
     });
     for device in devices() {
         let fresh = |seed| {
             let parameters = model.initial(seed).unwrap();
             let mut predictor = Predictor::new(device.clone(), &model, &parameters).unwrap();
-            batches.each_ref().map(|batch| predictor.run(batch).unwrap())
+            batches
+                .each_ref()
+                .map(|batch| predictor.run(batch).unwrap())
         };
         let mut predictor =
             Predictor::new(device.clone(), &model, &model.initial(1).unwrap()).unwrap();
         for seed in [1, 2, 1] {
-            predictor.set_parameters(&model.initial(seed).unwrap()).unwrap();
-            let got = batches.each_ref().map(|batch| predictor.run(batch).unwrap());
+            predictor
+                .set_parameters(&model.initial(seed).unwrap())
+                .unwrap();
+            let got = batches
+                .each_ref()
+                .map(|batch| predictor.run(batch).unwrap());
             assert_eq!(got, fresh(seed), "{}", device.name());
         }
     }
@@ -109,7 +132,9 @@ fn kept_plans_are_bounded() {
         let mut predictor = predictor.most_bytes(most);
         let mut largest = 0;
         for length in 1..20 {
-            let batch = Batch::new().sequences("x", WIDTH, &ragged(1, &[length], WIDTH)).unwrap();
+            let batch = Batch::new()
+                .sequences("x", WIDTH, &ragged(1, &[length], WIDTH))
+                .unwrap();
             predictor.run(&batch).unwrap();
             largest = largest.max(predictor.bytes());
         }
@@ -156,8 +181,14 @@ fn carried_states() {
         for again in 0..2 {
             let mut got = vec![Vec::new(); 3];
             for (from, to) in [(0, 2), (2, 3), (3, 7)] {
-                let chunk = predictor.run(&batch(from, to)).unwrap().sequences("y").unwrap();
-                got.iter_mut().zip(chunk).for_each(|(got, chunk)| got.extend(chunk));
+                let chunk = predictor
+                    .run(&batch(from, to))
+                    .unwrap()
+                    .sequences("y")
+                    .unwrap();
+                got.iter_mut()
+                    .zip(chunk)
+                    .for_each(|(got, chunk)| got.extend(chunk));
             }
             for (got, expected) in got.iter().flatten().zip(expected.iter().flatten()) {
                 assert!((got - expected).abs() < 1e-6, "{again} {}", device.name());
@@ -169,10 +200,16 @@ fn carried_states() {
         let kept = predictor.run(&batch(2, 4)).unwrap().sequences("y").unwrap();
         predictor.forget();
         predictor.run(&batch(0, 2)).unwrap();
-        let fresh = predictor.run(&batch(2, 4).fresh(vec![1])).unwrap().sequences("y").unwrap();
+        let fresh = predictor
+            .run(&batch(2, 4).fresh(vec![1]))
+            .unwrap()
+            .sequences("y")
+            .unwrap();
         assert_eq!((&kept[0], &kept[2]), (&fresh[0], &fresh[2]));
         assert_ne!(kept[1], fresh[1]);
-        let other = Batch::new().sequences("x", WIDTH, &ragged(1, &[2], WIDTH)).unwrap();
+        let other = Batch::new()
+            .sequences("x", WIDTH, &ragged(1, &[2], WIDTH))
+            .unwrap();
         assert!(matches!(predictor.run(&other), Err(Error::Shape { .. })));
     }
 }
@@ -182,22 +219,36 @@ fn batches_that_do_not_fit_are_refused() {
     let model = model();
     let device = devices()[0].clone();
     let mut predictor = Predictor::new(device, &model, &model.initial(1).unwrap()).unwrap();
-    let x = || Batch::new().sequences("x", WIDTH, &ragged(1, &[3, 2], WIDTH)).unwrap();
+    let x = || {
+        Batch::new()
+            .sequences("x", WIDTH, &ragged(1, &[3, 2], WIDTH))
+            .unwrap()
+    };
     let wrong = |batch: Batch| predictor.run(&batch).unwrap_err().to_string();
     let mut wrong = wrong;
     let texts = [
         wrong(Batch::new()),
         wrong(x().rows("y", vec![0.0])),
         wrong(Batch::new().rows("x", vec![0.0; 4])),
-        wrong(Batch::new().sequences("x", 3, &ragged(1, &[3, 2], 3)).unwrap()),
+        wrong(
+            Batch::new()
+                .sequences("x", 3, &ragged(1, &[3, 2], 3))
+                .unwrap(),
+        ),
         wrong(x().rows("target", vec![0.0; 9])),
         wrong(x().rows("target", vec![0.0; 7])),
         wrong(x().rows("target", vec![f32::NAN; 6])),
-        wrong(x().packed("target", PackedBatch::from_sequences(3, &[vec![0.0; 3]; 2]).unwrap())),
+        wrong(x().packed(
+            "target",
+            PackedBatch::from_sequences(3, &[vec![0.0; 3], vec![0.0; 3]]).unwrap(),
+        )),
         wrong(x().fresh(vec![2])),
     ];
     for text in &texts {
-        assert!(text.contains("expected") || text.contains("there is no"), "{text}");
+        assert!(
+            text.contains("expected") || text.contains("there is no"),
+            "{text}"
+        );
     }
     let mut unique = texts.to_vec();
     unique.sort();

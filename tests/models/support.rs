@@ -48,7 +48,8 @@ pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
 /// Sequences of these lengths, of rows of `width` numbers.
 pub(crate) fn ragged(seed: u64, lengths: &[usize], width: usize) -> Vec<Vec<f32>> {
     let each = lengths.iter().zip(seed..);
-    each.map(|(length, seed)| numbers(seed, length * width)).collect()
+    each.map(|(length, seed)| numbers(seed, length * width))
+        .collect()
 }
 
 /// Whole numbers below `bound`, sequences of one a step.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wgpu_rnn::checkpoint::Checkpoint;
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::train::{
-    Clipping, End, EpochReport, Goal, Interrupt, NonFinite, Observer, Optimizer, OptimizerOptions,
-    Progress, Schedule, ScheduleShape, Standing, Task, Trainer, TrainerOptions, WarmUp,
+    Clipping, End, EpochReport, Goal, Interrupt, NamedGroup, NonFinite, Observer, OptimizerOptions,
+    Progress, ScheduleShape, Standing, Task, Trainer, TrainerOptions, WarmUp,
 };
 use wgpu_rnn::{Device, Error, Result};
 
@@ -35,33 +36,29 @@ impl Observer for After {
     }
 }
 
-fn schedule() -> Schedule {
-    let shape = ScheduleShape::Cosine {
-        steps: 60,
-        minimum: 1e-4,
-    };
-    let warm_up = WarmUp {
-        steps: 5,
-        first: 0.1,
-    };
-    Schedule::new(0.02, shape, warm_up).unwrap()
-}
-
 fn trainer(
     device: &Arc<dyn Device>,
     task: Means,
     options: TrainerOptions,
 ) -> Result<Trainer<Means>> {
-    let adam = OptimizerOptions {
-        clipping: Some(Clipping::Norm(1.0)),
-        ..OptimizerOptions::adam(0.02)
-    };
-    let optimizer = Optimizer::new(task.parameter_len(), adam)?;
-    Trainer::new(device.clone(), task, (optimizer, schedule()), options)
+    let model = task.model.clone();
+    Trainer::new(device.clone(), &model, task, options)
 }
 
 fn options(folder: Option<&Path>, accumulation: u64) -> TrainerOptions {
     TrainerOptions {
+        optimizer: OptimizerOptions {
+            clipping: Some(Clipping::Norm(1.0)),
+            ..OptimizerOptions::adam(0.02)
+        },
+        schedule: ScheduleShape::Cosine {
+            steps: 60,
+            minimum: 1e-4,
+        },
+        warm_up: WarmUp {
+            steps: 5,
+            first: 0.1,
+        },
         epochs: 3,
         accumulation,
         seed: 5,
@@ -160,18 +157,12 @@ fn it_learns_and_stops() {
             epochs: 60,
             patience: 4,
             least_change: 0.002,
+            optimizer: OptimizerOptions::adam(0.02),
+            schedule: ScheduleShape::Constant,
+            warm_up: WarmUp::none(),
             ..options(None, 1)
         };
-        let task = Means::ragged(60, 0.0);
-        let rate = 0.02;
-        let optimizer = Optimizer::new(task.parameter_len(), OptimizerOptions::adam(rate)).unwrap();
-        let no_rise = WarmUp {
-            steps: 0,
-            first: 1.0,
-        };
-        let constant = Schedule::new(rate, ScheduleShape::Constant, no_rise).unwrap();
-        let parts = (optimizer, constant);
-        let mut trainer = Trainer::new(device.clone(), task, parts, long).unwrap();
+        let mut trainer = trainer(device, Means::ragged(60, 0.0), long).unwrap();
         assert_eq!(
             trainer.run(&Interrupt::default(), &mut ()),
             Ok(End::Stopped)
@@ -246,7 +237,7 @@ fn equal_shapes_share_a_program() {
     let pushed = |task| {
         let mut trainer = trainer(&device, task, options(None, 1)).unwrap();
         trainer.run(&Interrupt::default(), &mut ()).unwrap();
-        trainer.task().pushed.get()
+        trainer.task().pushed.load(Ordering::Relaxed)
     };
     assert_eq!(pushed(Means::even(32, 8)), 1);
     assert!(pushed(Means::ragged(60, 0.0)) > 3);
@@ -292,14 +283,15 @@ fn a_checkpoint_of_a_step_within_an_epoch() {
 fn gradients_that_are_not_finite() {
     let device: Arc<dyn Device> = Arc::new(CpuDevice::with_threads(1).unwrap());
     let run = |non_finite| {
-        let task = Means::ragged(60, 0.0).spoiled();
-        let adam = OptimizerOptions {
-            non_finite,
-            ..OptimizerOptions::adam(0.02)
+        let options = TrainerOptions {
+            optimizer: OptimizerOptions {
+                non_finite,
+                ..OptimizerOptions::adam(0.02)
+            },
+            ..options(None, 1)
         };
-        let optimizer = Optimizer::new(task.parameter_len(), adam).unwrap();
-        let parts = (optimizer, schedule());
-        let mut trainer = Trainer::new(device.clone(), task, parts, options(None, 1)).unwrap();
+        let task = Means::ragged(60, 0.0).spoiled();
+        let mut trainer = trainer(&device, task, options).unwrap();
         let end = trainer.run(&Interrupt::default(), &mut ());
         (end, trainer.counts().unwrap(), trainer)
     };
@@ -346,13 +338,20 @@ fn what_cannot_be_trained_is_refused() {
         ..base.clone()
     };
     refused(task(), nan, "option `target`: must be a number, is NaN");
-    let optimizer = Optimizer::new(3, OptimizerOptions::adam(0.1)).unwrap();
-    let parts = (optimizer, schedule());
-    let error = Trainer::new(device.clone(), task(), parts, base.clone()).unwrap_err();
-    assert!(
-        error.to_string().contains("parameters of the optimizer"),
-        "{error}"
-    );
+    let group = TrainerOptions {
+        groups: vec![NamedGroup::new(&["head.*", "tail.*"])],
+        ..base.clone()
+    };
+    let error = trainer(&device, task(), group).unwrap_err();
+    assert!(error.to_string().contains("`tail.*`"), "{error}");
+    let others = Means::ragged(20, 0.0).model.initial(1).unwrap();
+    let mut begun = trainer(&device, task(), base.clone()).unwrap();
+    begun.set_parameters(&others).unwrap();
+    begun.run(&Interrupt::default(), &mut ()).unwrap();
+    assert!(matches!(
+        begun.set_parameters(&others),
+        Err(Error::State(_))
+    ));
     let empty = || Means::even(0, 4);
     let mut trainer = trainer(&device, empty(), base).unwrap();
     let error = trainer.run(&Interrupt::default(), &mut ()).unwrap_err();
