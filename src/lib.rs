@@ -149,3 +149,8 @@ pub use rnn::{GradientMode, Network, NetworkOptions, Rnn};
 pub use state::{Gradients, Output, OutputGradient, State};
 #[cfg(feature = "gpu")]
 pub use wgpu;
+
+// The README's Rust code is compiled and run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
