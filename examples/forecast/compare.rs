@@ -100,12 +100,9 @@ fn in_reference(
     starts: &[usize],
 ) -> Result<(Vec<f64>, Line), Box<dyn Error>> {
     reset_peak();
-    let parameters: Vec<f64> = { parameters.data().iter() }
-        .map(|&value| value.into())
-        .collect();
     let batch = windows(series, starts)?;
     let start = Instant::now();
-    let outputs = model.reference(&parameters, &batch, FORECAST)?;
+    let outputs = model.reference(parameters, &batch, FORECAST)?;
     let line = Line {
         name: "reference, 64 bits: what the others are compared with".to_owned(),
         difference: None,
