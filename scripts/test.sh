@@ -84,5 +84,5 @@ if [ "$found" -eq 0 ]; then
   exit 1
 fi
 
-# One run for everything: library, binaries, integration tests, examples' own tests and doctests.
-cargo test --release "$@"
+# One run for everything: library, binaries, integration tests, the tests of examples and of what they share, doctests.
+cargo test --release --workspace "$@"

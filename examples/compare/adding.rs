@@ -5,11 +5,12 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_rnn::metrics::ForecastErrors;
+use wgpu_rnn::model::Batch;
 use wgpu_rnn::ops::PointwiseLossKind;
 use wgpu_rnn::train::Goal;
 use wgpu_rnn::{Error, Result};
 
-use crate::problem::{Batch, Effort, Ends, Part, Problem, pack};
+use crate::problem::{Effort, Ends, Part, Problem, RECORDS, TARGET};
 
 /// The error of who always says the mean.
 pub(crate) const BASELINE: f64 = 1.0 / 6.0;
@@ -129,14 +130,11 @@ impl Problem for Adding {
 
     fn batch(&self, samples: &[usize]) -> Result<Batch> {
         let sums: Vec<Sum> = samples.iter().map(|&number| self.sum(number)).collect();
-        let (packing, records) = pack(&self.lengths(samples), 2, |place, step, record| {
-            record.copy_from_slice(&sums[place].record(step));
-        })?;
-        Ok(Batch {
-            packing,
-            records,
-            targets: sums.iter().map(Sum::target).collect(),
-        })
+        let records: Vec<Vec<f32>> = { sums.iter() }
+            .map(|sum| (0..self.length).flat_map(|step| sum.record(step)).collect())
+            .collect();
+        let batch = Batch::new().sequences(RECORDS, 2, &records)?;
+        Ok(batch.rows(TARGET, sums.iter().map(Sum::target).collect()))
     }
 
     fn part(&self, _: Part) -> &[usize] {

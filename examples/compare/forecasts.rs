@@ -5,15 +5,16 @@
 
 use std::error::Error;
 
+use example_support::series::Series;
 use wgpu_rnn::Result;
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::ForecastErrors;
+use wgpu_rnn::model::Batch;
 use wgpu_rnn::ops::PointwiseLossKind;
 use wgpu_rnn::train::Goal;
 
-use crate::data::Series;
 use crate::options::Options;
-use crate::problem::{Batch, Effort, Ends, Part, Problem, pack};
+use crate::problem::{Effort, Ends, Part, Problem, RECORDS, TARGET};
 
 /// Windows of a training step.
 const WINDOWS: usize = 64;
@@ -117,17 +118,9 @@ impl Problem for Forecasts {
     }
 
     fn batch(&self, samples: &[usize]) -> Result<Batch> {
-        let batch = self.series.batch(samples);
-        let (width, windows) = (self.series.inputs(), samples.len());
-        let (packing, records) = pack(&self.lengths(samples), width, |window, step, record| {
-            let at = (step * windows + window) * width;
-            record.copy_from_slice(&batch.x[at..at + width]);
-        })?;
-        Ok(Batch {
-            packing,
-            records,
-            targets: batch.target,
-        })
+        let windows = self.series.windows(samples)?;
+        let batch = Batch::new().packed(RECORDS, windows.x);
+        Ok(batch.rows(TARGET, windows.target))
     }
 
     fn part(&self, part: Part) -> &[usize] {

@@ -9,8 +9,7 @@
 //! | `choice` | the networks that are compared |
 //! | `problem` | what they are compared on: a trait |
 //! | `tickets`, `forecasts`, `adding` | its implementations |
-//! | `model`, `task` | any of the networks on any of the problems, as a program and as a task of the library's trainer |
-//! | `gates` | how gates begin where what is far back counts |
+//! | `model`, `task` | any of the networks for any of the problems, and a problem as a task of the library's trainer |
 //! | `training`, `quiet` | a run of the trainer, and what shows how far it is |
 //! | `predict` | predictions, and how long one takes |
 //! | `study` | trains each network of a design and measures it |
@@ -19,18 +18,7 @@
 
 mod adding;
 mod choice;
-#[path = "../forecast/data.rs"]
-mod data;
-#[path = "../tickets/dataset.rs"]
-mod dataset;
-#[path = "../forecast/devices.rs"]
-mod devices;
-#[path = "../tickets/event.rs"]
-mod event;
 mod forecasts;
-mod gates;
-#[path = "../tickets/generator.rs"]
-mod generator;
 mod memory;
 mod model;
 mod options;
@@ -38,8 +26,6 @@ mod plots;
 mod predict;
 mod problem;
 mod quiet;
-#[path = "../tickets/rule.rs"]
-mod rule;
 mod study;
 mod table;
 mod task;
@@ -52,9 +38,9 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use example_support::devices::Devices;
 use wgpu_rnn::train::Interrupt;
 
-use devices::Devices;
 use forecasts::Forecasts;
 use options::{Options, Subject};
 use study::Study;

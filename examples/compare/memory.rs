@@ -1,7 +1,7 @@
 //! The adding problem: each cell at each length, with the same number of units, steps, sequences and the same optimizer.
 //!
 //! Each cell begins as is known to serve it best: orthogonal recurrent weights for all, and for the gated cells biases that
-//! remember for up to as many steps as the sequences have ([`crate::gates::remember`]). Gradients are clipped at norm 1.
+//! remember for up to as many steps as the sequences have ([`Initial::memory`](wgpu_rnn::Initial::memory)). Gradients are clipped at norm 1.
 //! Learning rates are tried from large to small until one brings the error below the bound, so that a cell that fails
 //! has had more tries than the others; what it came nearest with is shown. `--steps` gives more: with 10,000 steps instead of
 //! 1,200 the Elman network comes to 0.016 at a length of 100, and stays where it was, beside the baseline, at 200 and 300.
@@ -12,7 +12,7 @@ use wgpu_rnn::config::Cell;
 
 use crate::adding::{Adding, BASELINE, STEPS};
 use crate::choice::{CELLS, Choice, Extra, cell_name};
-use crate::model::Model;
+use crate::model::model;
 use crate::plots;
 use crate::problem::Problem;
 use crate::study::Study;
@@ -125,9 +125,9 @@ fn try_rate(
         layers: 1,
         extra: Extra::None,
     };
-    let model = Model::new(&choice, problem.ends())?;
+    let model = model(&choice, &problem.ends())?;
     let baselines = problem.baselines()?;
-    let trained = study.train(&problem, &model, (None, Some(LEARNED)))?;
+    let trained = study.train(&problem, &model, None, Some(LEARNED))?;
     Ok(trained.map(|trained| Learned {
         cell,
         length,

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-
-use crate::data::Source;
-use crate::generator::LONGEST;
+use example_support::devices::DeviceChoice;
+use example_support::series::Source;
+use example_support::tickets::generator::LONGEST;
 
 /// Trains Elman, LSTM and GRU networks of several shapes on tickets, on a series and on the adding problem, and shows quality,
 /// training speed, latency and memory side by side
@@ -71,17 +71,6 @@ pub(crate) enum Subject {
     Series,
     /// The sum of two marked values of a long sequence
     Adding,
-}
-
-/// Where to train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceChoice {
-    /// A hardware GPU if there is one, else the CPU device
-    Auto,
-    /// The GPU device, on a software adapter too
-    Gpu,
-    /// The CPU device
-    Cpu,
 }
 
 impl Options {

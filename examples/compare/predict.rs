@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wgpu_rnn::Result;
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::Latency;
-use wgpu_rnn::ops::{Program, Role, Section};
-use wgpu_rnn::rnn::NetworkOptions;
-use wgpu_rnn::{Device, DeviceBuffer, Packing, Plan, Result};
+use wgpu_rnn::model::{Model, ModelParameters, Predictor};
 
-use crate::model::{Model, Places};
-use crate::problem::{Batch, Part, Problem};
+use crate::problem::{PREDICTION, Part, Problem};
 
 /// Timesteps of a batch of predictions.
 const TOKENS: usize = 16_384;
@@ -21,71 +19,25 @@ const ROUNDS: usize = 5;
 const RUNS: usize = 200;
 const WARM_UP: usize = 20;
 
-/// A plan for batches of one packing.
-#[derive(Debug)]
-struct Predictor {
-    packing: Arc<Packing>,
-    plan: Box<dyn Plan>,
-    places: Places,
-    len: usize,
-}
-
-impl Predictor {
-    fn new(
-        (model, device, parameters): (&Model, &dyn Device, &DeviceBuffer),
-        packing: &Arc<Packing>,
-    ) -> Result<Self> {
-        let mut program = Program::new();
-        let place = program.buffer("parameters", model.len(), Role::External);
-        let options = NetworkOptions::on(device);
-        let places = model.push_prediction(&mut program, packing, (&options, place.into()))?;
-        let mut plan = device.load(program, &[(place, parameters.clone())])?;
-        plan.run(Section::Prepare)?;
-        Ok(Self {
-            packing: packing.clone(),
-            plan,
-            places,
-            len: packing.batch() * model.head.outputs(),
-        })
-    }
-
-    fn run(&mut self, batch: &Batch) -> Result<Vec<f32>> {
-        self.plan.write(self.places.records, &batch.records)?;
-        let mut prediction = vec![0.0; self.len];
-        let read = &mut [(self.places.prediction, prediction.as_mut_slice())];
-        self.plan.run_and_read(&[Section::Forward], read)?;
-        Ok(prediction)
-    }
-}
-
 /// The predictions for `samples`, `[samples, outputs]`, in batches of like lengths.
 pub(crate) fn predict<P: Problem>(
     problem: &P,
-    trained: (&Model, &dyn Device, &DeviceBuffer),
+    predictor: &mut Predictor,
     samples: &[usize],
 ) -> Result<Vec<f32>> {
     let options = BatchOptions {
         token_budget: TOKENS,
         ..BatchOptions::default()
     };
-    let outputs = trained.0.head.outputs();
+    let outputs = problem.ends().outputs;
     let mut predictions = vec![0.0; samples.len() * outputs];
-    let mut predictor: Option<Predictor> = None;
     for places in LengthBatches::new(&problem.lengths(samples), options)?.epoch(0) {
         let chosen: Vec<usize> = places.iter().map(|&place| samples[place]).collect();
-        let batch = problem.batch(&chosen)?;
-        let fits = predictor
-            .take()
-            .filter(|other| other.packing == batch.packing);
-        let mut fitting = match fits {
-            Some(fitting) => fitting,
-            None => Predictor::new(trained, &batch.packing)?,
-        };
-        let rows = fitting.run(&batch)?;
-        for (place, row) in places.into_iter().zip(rows.chunks_exact(outputs)) {
+        let made = predictor.run(&problem.batch(&chosen)?)?;
+        let rows = made.get(PREDICTION)?.chunks_exact(outputs);
+        for (place, row) in places.into_iter().zip(rows) {
             predictions[place * outputs..][..outputs].copy_from_slice(row);
         }
-        predictor = Some(fitting);
     }
     Ok(predictions)
 }
@@ -100,15 +52,16 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn new<P: Problem>(problem: &P, model: &Model, parameters: &[f32]) -> Result<Self> {
+    pub(crate) fn new<P: Problem>(
+        problem: &P,
+        model: &Model,
+        parameters: &ModelParameters,
+    ) -> Result<Self> {
         // As a service has a core for a prediction.
-        let device = &CpuDevice::with_threads(1)?;
-        let buffer = upload(device, parameters)?;
-        let sample = long_sample(problem);
-        let batch = problem.batch(&[sample])?;
+        let device = Arc::new(CpuDevice::with_threads(1)?);
         Ok(Self {
-            predictor: Predictor::new((model, device, &buffer), &batch.packing)?,
-            sample,
+            predictor: Predictor::new(device, model, parameters)?,
+            sample: long_sample(problem),
             times: Vec::with_capacity(ROUNDS * RUNS),
         })
     }
@@ -151,11 +104,4 @@ pub(crate) fn long_sample<P: Problem>(problem: &P) -> usize {
         lengths.into_iter().zip(samples.iter().copied()).collect();
     sorted.sort_unstable();
     sorted[(sorted.len() * 95 / 100).min(sorted.len() - 1)].1
-}
-
-/// A buffer that holds `parameters`.
-pub(crate) fn upload(device: &dyn Device, parameters: &[f32]) -> Result<DeviceBuffer> {
-    let buffer = device.buffer("parameters", parameters.len())?;
-    device.write(&buffer, 0, parameters)?;
-    Ok(buffer)
 }

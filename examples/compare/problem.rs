@@ -1,21 +1,17 @@
 //! What networks are compared on.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
+use wgpu_rnn::Result;
+use wgpu_rnn::model::Batch;
 use wgpu_rnn::ops::PointwiseLossKind;
 use wgpu_rnn::train::Goal;
-use wgpu_rnn::{Packing, Result};
 
-/// Samples side by side, packed.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) packing: Arc<Packing>,
-    /// `[tokens, record]`
-    pub(crate) records: Vec<f32>,
-    /// `[batch, outputs]`, in the order of the samples.
-    pub(crate) targets: Vec<f32>,
-}
+/// The inputs of a network: a sample's records, a row a step, and its target.
+pub(crate) const RECORDS: &str = "records";
+pub(crate) const TARGET: &str = "target";
+/// Its output.
+pub(crate) const PREDICTION: &str = "prediction";
 
 /// What a network for a problem is like at its two ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +24,7 @@ pub(crate) struct Ends {
     pub(crate) loss: PointwiseLossKind,
     /// What the head's bias begins with, if the problem knows better than chance.
     pub(crate) bias: Option<f32>,
-    /// Steps over which a cell's gates are to remember at first; see [`crate::gates::remember`].
+    /// Steps over which a cell's gates are to remember at first: see [`Initial::memory`](wgpu_rnn::Initial::memory).
     pub(crate) memory: Option<usize>,
 }
 
@@ -65,6 +61,7 @@ pub(crate) trait Problem: Debug + Sync {
     fn batches(&self, epoch: u64) -> Result<Vec<Vec<usize>>>;
     /// Timesteps of each sample.
     fn lengths(&self, samples: &[usize]) -> Vec<usize>;
+    /// [`RECORDS`] and [`TARGET`] of samples.
     fn batch(&self, samples: &[usize]) -> Result<Batch>;
     fn part(&self, part: Part) -> &[usize];
     /// Names of what predictions are judged by; the first decides.
@@ -75,21 +72,4 @@ pub(crate) trait Problem: Debug + Sync {
     fn judge(&self, samples: &[usize], predictions: &[f32]) -> Result<[f64; 2]>;
     /// Names and metrics on the hold-out of what needs no network.
     fn baselines(&self) -> Result<Vec<(&'static str, [f64; 2])>>;
-}
-
-/// Packs rows that are given sequence by sequence: `record` is called with the sample's place, the step, and where to write.
-pub(crate) fn pack(
-    lengths: &[usize],
-    width: usize,
-    mut record: impl FnMut(usize, usize, &mut [f32]),
-) -> Result<(Arc<Packing>, Vec<f32>)> {
-    let packing = Packing::new(lengths)?;
-    let mut records = vec![0.0; packing.tokens() * width];
-    for (sorted, &place) in packing.order().iter().enumerate() {
-        for step in 0..lengths[place] {
-            let at = packing.row(step, sorted) * width;
-            record(place, step, &mut records[at..at + width]);
-        }
-    }
-    Ok((Arc::new(packing), records))
 }

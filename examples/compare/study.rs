@@ -3,15 +3,17 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use example_support::memory::mebibytes;
 use wgpu_rnn::metrics::Latency;
+use wgpu_rnn::model::{Model, Predictor};
 use wgpu_rnn::train::{Interrupt, Standing};
 use wgpu_rnn::{Device, Result};
 
 use crate::choice::{Choice, Extra, design};
-use crate::model::Model;
+use crate::model::model;
 use crate::options::Options;
 use crate::plots;
-use crate::predict::{Stopwatch, latencies, long_sample, predict, upload};
+use crate::predict::{Stopwatch, latencies, long_sample, predict};
 use crate::problem::{Part, Problem};
 use crate::table::Table;
 use crate::training::Trained;
@@ -83,15 +85,14 @@ impl Study<'_> {
 
     /// Trains one network; `None` if interrupted.
     fn judge<P: Problem>(&self, problem: &P, choice: &Choice) -> Result<Option<Judged>> {
-        let model = Model::new(choice, problem.ends())?;
+        let model = model(choice, &problem.ends())?;
         let folder = self.options.out.join(problem.name()).join(slug(choice));
-        let Some(trained) = self.train(problem, &model, (Some(folder), None))? else {
+        let Some(trained) = self.train(problem, &model, Some(folder), None)? else {
             return Ok(None);
         };
         let hold_out = problem.part(Part::HoldOut);
-        let buffer = upload(self.device.as_ref(), &trained.parameters)?;
-        let of = (&model, self.device.as_ref(), &buffer);
-        let predictions = predict(problem, of, hold_out)?;
+        let mut predictor = Predictor::new(self.device.clone(), &model, &trained.parameters)?;
+        let predictions = predict(problem, &mut predictor, hold_out)?;
         Ok(Some(Judged {
             choice: *choice,
             metrics: problem.judge(hold_out, &predictions)?,
@@ -111,7 +112,7 @@ fn measure<P: Problem>(problem: &P, all: Vec<Judged>) -> Result<Vec<Measured>> {
         choice: judged.choice,
         metrics: judged.metrics,
         latency,
-        parameters: judged.model.len(),
+        parameters: judged.model.layout().len(),
         standing: judged.trained.standing,
     });
     Ok(measured.collect())
@@ -169,7 +170,7 @@ fn table<P: Problem>(problem: &P, all: &[Measured]) -> Result<Table> {
             format!("{:.4}", measured.metrics[1]),
             format!("{:.0}", standing.tokens_per_second().unwrap_or(0.0)),
             format!("{:.0}", measured.microseconds()),
-            format!("{:.1}", standing.plan_bytes as f64 / f64::from(1 << 20)),
+            format!("{:.1}", mebibytes(standing.plan_bytes)),
             measured.parameters.to_string(),
             format!("{:.1}", standing.seconds),
         ]);

@@ -1,15 +1,14 @@
 //! The data, the design, the start and the tables.
 
 use wgpu_rnn::config::Cell;
-use wgpu_rnn::{Initial, Parameters};
 
 use crate::adding::{Adding, BASELINE};
 use crate::choice::{CELLS, Choice, Extra, cell_name, design};
-use crate::gates::remember;
 use crate::memory::{LEARNED, Learned, table};
-use crate::model::Model;
-use crate::problem::{Part, Problem, pack};
+use crate::model::model;
+use crate::problem::{Part, Problem, RECORDS, TARGET};
 use crate::table::Table;
+use crate::training::initial;
 
 fn adding(length: usize) -> Adding {
     Adding::new(length, (100, 0.01), 7)
@@ -61,15 +60,12 @@ fn who_says_one_has_the_baseline() {
 
 #[test]
 fn rows_are_packed_step_by_step() {
-    let (packing, records) = pack(&[1, 3, 0, 2], 2, |place, step, record| {
-        record.copy_from_slice(&[place as f32, step as f32]);
-    })
-    .unwrap();
-    assert_eq!(packing.order()[..3], [1, 3, 0]);
-    let expected = [
-        1.0, 0.0, 3.0, 0.0, 0.0, 0.0, /* */ 1.0, 1.0, 3.0, 1.0, /* */ 1.0, 2.0,
-    ];
-    assert_eq!(records, expected);
+    let problem = adding(5);
+    let sums = [problem.sum(3), problem.sum(8)];
+    let batch = problem.batch(&[3, 8]).unwrap();
+    let records = (0..5).flat_map(|step| sums.iter().flat_map(move |sum| sum.record(step)));
+    assert_eq!(batch.get(RECORDS).unwrap(), records.collect::<Vec<f32>>());
+    assert_eq!(batch.get(TARGET).unwrap(), sums.map(|sum| sum.target()));
 }
 
 #[test]
@@ -95,6 +91,7 @@ fn the_design_has_each_network_once_and_all_can_be_built() {
 #[test]
 fn gates_remember_for_one_to_all_steps() {
     const HIDDEN: usize = 64;
+    let problem = adding(100);
     for (cell, sign_at, forget_at) in [(Cell::Lstm, Some(0), 1), (Cell::Gru, None, 1)] {
         let choice = Choice {
             cell,
@@ -103,10 +100,9 @@ fn gates_remember_for_one_to_all_steps() {
             layers: 1,
             extra: Extra::None,
         };
-        let config = choice.config(2).unwrap();
-        let mut rnn = Parameters::initial(&config, &Initial::default(), 1).unwrap();
-        remember(&mut rnn, &config, (100, 1));
-        let bias = rnn.get("bias_ih_l0").unwrap();
+        let model = model(&choice, &problem.ends()).unwrap();
+        let parameters = initial(&model, &problem, 1).unwrap();
+        let bias = parameters.get("rnn.bias_ih_l0").unwrap();
         let gate = |at: usize| &bias[at * HIDDEN..(at + 1) * HIDDEN];
         for &bias in gate(forget_at) {
             assert!((0.0..=99f32.ln()).contains(&bias));
@@ -120,14 +116,15 @@ fn gates_remember_for_one_to_all_steps() {
 }
 
 #[test]
-fn parameters_lie_side_by_side() {
+fn parameters_begin_as_the_problem_knows() {
+    let problem = adding(10);
     for choice in design(&[3], 1) {
-        let model = Model::new(&choice, adding(10).ends()).unwrap();
-        let initial = model.initial(5).unwrap();
-        assert_eq!(initial.len(), model.len());
-        // The head's bias, which is the mean of the targets.
-        assert_eq!(initial.last(), Some(&1.0));
-        assert_eq!(initial, model.initial(5).unwrap());
+        let model = model(&choice, &problem.ends()).unwrap();
+        let parameters = initial(&model, &problem, 5).unwrap();
+        assert_eq!(parameters.data().len(), model.layout().len());
+        // The mean of the targets.
+        assert_eq!(parameters.get("head.bias").unwrap(), [1.0]);
+        assert_eq!(parameters, initial(&model, &problem, 5).unwrap());
     }
 }
 

@@ -3,16 +3,17 @@
 //! Some 600 of the tickets that judge by default escalated, so an AUC of 0.96 has a standard error of 0.006 (Hanley and McNeil
 //! 1982). The same tickets judge all networks, which makes differences a little more exact than that.
 
+use example_support::tickets::dataset::{Dataset, FEATURES, RECORD, labels};
+use example_support::tickets::generator::{Ticket, tickets};
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
 use wgpu_rnn::metrics::BinaryScores;
+use wgpu_rnn::model::Batch;
 use wgpu_rnn::ops::PointwiseLossKind;
 use wgpu_rnn::train::Goal;
-use wgpu_rnn::{Error, Result};
+use wgpu_rnn::{Error, PackedBatch, Result};
 
-use crate::dataset::{Dataset, FEATURES, labels};
-use crate::generator::{Ticket, tickets};
 use crate::options::{Options, TOKEN_BUDGET};
-use crate::problem::{Batch, Effort, Ends, Part, Problem};
+use crate::problem::{Effort, Ends, Part, Problem, RECORDS, TARGET};
 
 /// What enters the recurrent network at a step: an event's embedding and its features.
 const INPUTS: usize = 32;
@@ -128,11 +129,10 @@ impl Problem for Tickets {
 
     fn batch(&self, samples: &[usize]) -> Result<Batch> {
         let batch = self.data.encoder.batch(&self.chosen(samples))?;
-        Ok(Batch {
-            packing: batch.packing,
-            records: batch.records,
-            targets: batch.labels,
-        })
+        let records = PackedBatch::new(batch.packing, RECORD, batch.records)?;
+        Ok(Batch::new()
+            .packed(RECORDS, records)
+            .rows(TARGET, batch.labels))
     }
 
     fn part(&self, part: Part) -> &[usize] {

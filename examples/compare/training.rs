@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use wgpu_rnn::Result;
+use wgpu_rnn::model::{Model, ModelParameters};
 use wgpu_rnn::train::{
-    Clipping, End, Optimizer, OptimizerOptions, Schedule, ScheduleShape, Standing, Trainer,
-    TrainerOptions, WarmUp,
+    Clipping, End, OptimizerOptions, ScheduleShape, Standing, Trainer, TrainerOptions, WarmUp,
 };
+use wgpu_rnn::{Error, Result};
 
-use crate::model::Model;
 use crate::problem::Problem;
 use crate::quiet::Quiet;
 use crate::study::Study;
@@ -23,7 +22,7 @@ const WARM_UP: f64 = 0.5;
 #[derive(Debug)]
 pub(crate) struct Trained {
     /// Of the best epoch on the validation part.
-    pub(crate) parameters: Vec<f32>,
+    pub(crate) parameters: ModelParameters,
     pub(crate) standing: Standing,
 }
 
@@ -34,7 +33,8 @@ impl Study<'_> {
         &self,
         problem: &P,
         model: &Model,
-        (folder, target): (Option<PathBuf>, Option<f64>),
+        folder: Option<PathBuf>,
+        target: Option<f64>,
     ) -> Result<Option<Trained>> {
         let effort = problem.effort();
         let per_epoch = problem.batches(0)?.len() as u64;
@@ -42,7 +42,7 @@ impl Study<'_> {
             steps: (WARM_UP * per_epoch as f64).ceil() as u64,
             first: 0.05,
         };
-        let shape = match effort.falls {
+        let schedule = match effort.falls {
             true => ScheduleShape::Cosine {
                 steps: (per_epoch * effort.epochs)
                     .saturating_sub(warm_up.steps)
@@ -51,16 +51,14 @@ impl Study<'_> {
             },
             false => ScheduleShape::Constant,
         };
-        let adam = OptimizerOptions {
-            clipping: Some(Clipping::Norm(MAX_NORM)),
-            ..OptimizerOptions::adam(effort.learning_rate)
-        };
-        let how = (
-            Optimizer::new(model.len(), adam)?,
-            Schedule::new(effort.learning_rate, shape, warm_up)?,
-        );
         let options = TrainerOptions {
             epochs: effort.epochs,
+            optimizer: OptimizerOptions {
+                clipping: Some(Clipping::Norm(MAX_NORM)),
+                ..OptimizerOptions::adam(effort.learning_rate)
+            },
+            schedule,
+            warm_up,
             patience: effort.patience,
             seed: self.options.seed,
             goal: problem.goal(),
@@ -68,15 +66,29 @@ impl Study<'_> {
             folder,
             ..TrainerOptions::default()
         };
-        let task = Learning { problem, model };
-        let mut trainer = Trainer::new(self.device.clone(), task, how, options)?;
+        let mut trainer = Trainer::new(self.device.clone(), model, Learning(problem), options)?;
+        trainer.set_parameters(&initial(model, problem, self.options.seed)?)?;
         let mut bar = Quiet::default();
         if trainer.run(self.interrupt, &mut bar)? == End::Interrupted {
             return Ok(None);
         }
+        let best = trainer.best_parameters().cloned();
         Ok(Some(Trained {
-            parameters: trainer.best_parameters().unwrap_or_default().to_vec(),
+            parameters: best.ok_or(Error::State("no epoch was trained"))?,
             standing: trainer.standing().clone(),
         }))
     }
+}
+
+/// The model's initial parameters, but zeros for the table's entry of what is unknown: nothing trains it.
+pub(crate) fn initial<P: Problem>(
+    model: &Model,
+    problem: &P,
+    seed: u64,
+) -> Result<ModelParameters> {
+    let mut parameters = model.initial(seed)?;
+    if let Some([_, width]) = problem.ends().table {
+        parameters.get_mut("embedding.weight")?[..width].fill(0.0);
+    }
+    Ok(parameters)
 }

@@ -4,17 +4,19 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wgpu_rnn::{Device, Mode, Packing, reference};
+use example_support::memory::{mebibytes, peak_bytes, reset_peak};
+use example_support::series::Series;
+use wgpu_rnn::Device;
+use wgpu_rnn::model::{Model, ModelParameters, Predictor};
 
-use crate::data::Series;
-use crate::model::Model;
-use crate::train::{FORECAST_BATCH, forecast};
+use crate::model::FORECAST;
+use crate::train::{FORECAST_BATCH, forecast, windows};
 
 /// Windows that the reference runs: it is written to be read, not to be fast.
 const REFERENCE_WINDOWS: usize = 64;
 
-/// A device's runs over the same windows: the fastest counts.
-const RUNS: usize = 3;
+/// A device's runs over the same windows: the first loads the plan, the fastest counts.
+const RUNS: usize = 4;
 
 /// One line of the table.
 #[derive(Debug)]
@@ -29,52 +31,46 @@ pub(crate) struct Line {
     resident: Option<u64>,
 }
 
-/// Runs `parameters` on each of `devices`, in the reference in single and in double precision.
+/// Runs `parameters` on each of `devices` and in the reference.
 pub(crate) fn compare(
     model: &Model,
     series: &Series,
-    parameters: &[f32],
+    parameters: &ModelParameters,
     devices: &[Arc<dyn Device>],
 ) -> Result<Vec<Line>, Box<dyn Error>> {
     let starts: Vec<usize> = series.starts(2).collect();
     let few = spread(&starts, REFERENCE_WINDOWS);
-    let (exact, double) = in_reference::<f64>(model, series, parameters, &few)?;
-    let (single_result, single) = in_reference::<f32>(model, series, parameters, &few)?;
+    let (exact, reference) = in_reference(model, series, parameters, &few)?;
+    let many = &starts[..FORECAST_BATCH.min(starts.len())];
+    let batch = windows(series, many)?;
     let mut lines = Vec::new();
     for device in devices {
         reset_peak();
-        let buffer = device.buffer("parameters", model.len())?;
-        device.write(&buffer, 0, parameters)?;
-        let batch = FORECAST_BATCH.min(starts.len());
-        let mut forecaster = model.forecaster(device.as_ref(), &buffer, batch)?;
-        let outputs = forecast(&mut forecaster, series, &few)?;
-        let x = series.batch(&starts[..batch]).x;
+        // Only the plan that was used last is kept, so its bytes are all there are.
+        let mut predictor = Predictor::new(device.clone(), model, parameters)?.most_bytes(0);
+        let outputs = forecast(&mut predictor, series, &few)?;
         let mut fastest = f64::INFINITY;
         for _ in 0..RUNS {
             let start = Instant::now();
-            forecaster.forecast(&x)?;
+            predictor.run(&batch)?;
             fastest = fastest.min(start.elapsed().as_secs_f64());
         }
         lines.push(Line {
             name: device.name(),
-            difference: Some(largest_difference(&outputs, &exact)),
-            windows_per_second: batch as f64 / fastest,
-            plan: Some(forecaster.bytes()),
-            resident: peak(),
+            difference: Some(largest_difference(outputs.iter().flatten(), &exact)),
+            windows_per_second: many.len() as f64 / fastest,
+            plan: Some(predictor.bytes()),
+            resident: peak_bytes(),
         });
     }
-    lines.push(Line {
-        difference: Some(largest_difference(&single_result, &exact)),
-        ..single
-    });
-    lines.push(double);
+    lines.push(reference);
     Ok(lines)
 }
 
 /// Prints the table.
 pub(crate) fn print(lines: &[Line], window: usize) {
     let bytes = |bytes: Option<u64>| match bytes {
-        Some(bytes) => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        Some(bytes) => format!("{:.1} MiB", mebibytes(bytes)),
         None => "-".to_owned(),
     };
     println!(
@@ -96,74 +92,25 @@ pub(crate) fn print(lines: &[Line], window: usize) {
     }
 }
 
-/// The network's outputs, `[horizon]` for each window.
-type Forecasts = Vec<Vec<f64>>;
-
-/// The precisions of the reference.
-trait Precision: reference::Float + Into<f64> {
-    const NAME: &'static str;
-    fn of(value: f32) -> Self;
-}
-
-impl Precision for f32 {
-    const NAME: &'static str = "reference, 32 bits";
-    fn of(value: f32) -> Self {
-        value
-    }
-}
-
-impl Precision for f64 {
-    const NAME: &'static str = "reference, 64 bits: what the others are compared with";
-    fn of(value: f32) -> Self {
-        value.into()
-    }
-}
-
-/// The network's outputs by the reference and the plain head.
-fn in_reference<T: Precision>(
+/// The network's outputs by plain loops in double precision, `[windows, horizon]`, and what they cost.
+fn in_reference(
     model: &Model,
     series: &Series,
-    parameters: &[f32],
+    parameters: &ModelParameters,
     starts: &[usize],
-) -> Result<(Forecasts, Line), Box<dyn Error>> {
+) -> Result<(Vec<f64>, Line), Box<dyn Error>> {
     reset_peak();
-    let (rnn, head) = parameters.split_at(model.rnn_len);
-    let rnn: Vec<T> = rnn.iter().map(|&value| T::of(value)).collect();
-    let packing = Packing::dense(model.window, starts.len())?;
-    let x: Vec<T> = series
-        .batch(starts)
-        .x
-        .iter()
-        .map(|&value| T::of(value))
-        .collect();
+    let batch = windows(series, starts)?;
     let start = Instant::now();
-    let (output, _) =
-        reference::forward(&model.config, &rnn, &packing, &x, None, Mode::Evaluation, 0)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let state = model.config.state_size();
-    let last = output.state.h.len() - starts.len() * state;
-    let rows = output.state.h[last..].chunks_exact(state);
-    let (weight, bias) = head.split_at(state * series.horizon);
-    let forecasts = rows
-        .map(|row| {
-            let rows = weight.chunks_exact(state).zip(bias);
-            rows.map(|(weight, &bias)| {
-                let terms = weight.iter().zip(row);
-                terms.fold(f64::from(bias), |sum, (&w, &h)| {
-                    sum + f64::from(w) * Into::<f64>::into(h)
-                })
-            })
-            .collect()
-        })
-        .collect();
+    let outputs = model.reference(parameters, &batch, FORECAST)?;
     let line = Line {
-        name: T::NAME.to_owned(),
+        name: "reference, 64 bits: what the others are compared with".to_owned(),
         difference: None,
-        windows_per_second: starts.len() as f64 / seconds,
+        windows_per_second: starts.len() as f64 / start.elapsed().as_secs_f64(),
         plan: None,
-        resident: peak(),
+        resident: peak_bytes(),
     };
-    Ok((forecasts, line))
+    Ok((outputs, line))
 }
 
 /// At most `count` of `starts`, evenly spread.
@@ -174,27 +121,12 @@ fn spread(starts: &[usize], count: usize) -> Vec<usize> {
         .collect()
 }
 
-fn largest_difference<T: Copy + Into<f64>>(got: &[Vec<T>], exact: &[Vec<f64>]) -> f64 {
-    let pairs = got.iter().flatten().zip(exact.iter().flatten());
-    pairs
-        .map(|(&got, exact)| (got.into() - exact).abs())
+fn largest_difference<'a>(got: impl Iterator<Item = &'a f32>, exact: &[f64]) -> f64 {
+    got.zip(exact)
+        .map(|(&got, exact)| (f64::from(got) - exact).abs())
         // Not `f64::max`, which would drop a NaN.
         .fold(0.0, |largest, difference| match difference <= largest {
             true => largest,
             false => difference,
         })
-}
-
-/// Starts a new measurement of the process's peak memory, where the system can (Linux).
-fn reset_peak() {
-    // Without it the figure is the peak since the process began, which is still a bound.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// The largest resident set in bytes, where the system tells (Linux).
-fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
 }

@@ -4,8 +4,6 @@
 //! `cargo run --release --example forecast` learns 44 years of weekly CO2 at Mauna Loa; `-- --help` lists the options.
 
 mod compare;
-mod data;
-mod devices;
 mod metrics;
 mod model;
 mod options;
@@ -16,13 +14,13 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use wgpu_rnn::RnnConfig;
+use example_support::devices::Devices;
+use example_support::memory::mebibytes;
+use example_support::series::Series;
+use wgpu_rnn::model::{Model, Predictor};
 
-use data::Series;
-use devices::Devices;
 use metrics::Scores;
-use model::Model;
-use options::{CellChoice, Options};
+use options::Options;
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -42,7 +40,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let windows = [0, 1, 2].map(|part| series.starts(part).len());
     println!(
         "target  `{}`, {} steps from {} before, a season is {} steps",
-        series.name, series.horizon, options.window, series.season
+        series.name, series.horizon, series.window, series.season
     );
     println!(
         "windows {} training, {} validation, {} test",
@@ -51,18 +49,13 @@ fn run() -> Result<(), Box<dyn Error>> {
     let devices = Devices::find(options.device)?;
     println!("device  {}: {}", devices.training.name(), devices.reason);
 
-    let builder = match options.cell {
-        CellChoice::Lstm => RnnConfig::lstm(series.inputs(), options.hidden),
-        CellChoice::Gru => RnnConfig::gru(series.inputs(), options.hidden),
-    };
-    let config = builder.layers(options.layers).build()?;
-    let model = Model::new(config, options.window, series.horizon)?;
+    let model = model::model(&options, &series)?;
     println!(
         "model   {:?}, {} layers of {} units, linear head: {} parameters",
         options.cell,
         options.layers,
         options.hidden,
-        model.len()
+        model.layout().len()
     );
     let start = Instant::now();
     let trained = train::train(&model, &series, &options, &devices.training)?;
@@ -70,7 +63,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         "trained in {:.1} s ({:.0} windows/s, {:.1} MiB on the device); best epoch on validation: {}",
         start.elapsed().as_secs_f64(),
         trained.windows_per_second,
-        trained.bytes as f64 / f64::from(1 << 20),
+        mebibytes(trained.bytes),
         trained.epoch
     );
     report(&model, &series, &trained, &devices, &options)
@@ -84,12 +77,9 @@ fn report(
     devices: &Devices,
     options: &Options,
 ) -> Result<(), Box<dyn Error>> {
-    let device = devices.training.as_ref();
-    let weights = model.weights(device, &trained.parameters)?;
+    let mut predictor = Predictor::new(devices.training.clone(), model, &trained.parameters)?;
     let starts: Vec<usize> = series.starts(2).collect();
-    let batch = train::FORECAST_BATCH.min(starts.len());
-    let mut forecaster = model.forecaster(device, &weights, batch)?;
-    let outputs = train::forecast(&mut forecaster, series, &starts)?;
+    let outputs = train::forecast(&mut predictor, series, &starts)?;
     let forecasts: Vec<Vec<f64>> = starts
         .iter()
         .zip(&outputs)
@@ -129,7 +119,7 @@ fn report(
     );
 
     let lines = compare::compare(model, series, &trained.parameters, &devices.all)?;
-    compare::print(&lines, model.window);
+    compare::print(&lines, series.window);
     let path = plot::draw(series, &starts, &forecasts, &options.out)?;
     println!("\nplot    {}", path.display());
     Ok(())

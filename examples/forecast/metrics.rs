@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::data::Series;
+use example_support::series::Series;
 
 /// Errors over all windows of a part and all steps of the horizon.
 #[derive(Debug, Clone, Copy)]

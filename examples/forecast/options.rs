@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-
-use crate::data::Source;
+use example_support::devices::DeviceChoice;
+use example_support::series::Source;
 
 /// Learns a series on the device and forecasts its next values: many-to-one, direct, all horizons at once.
 #[derive(Debug, Clone, Parser)]
@@ -61,17 +61,6 @@ pub(crate) struct Options {
     /// Folder for the plot
     #[arg(long, default_value = "out")]
     pub(crate) out: PathBuf,
-}
-
-/// Where to train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceChoice {
-    /// A hardware GPU if there is one, else the CPU device
-    Auto,
-    /// The GPU device, on a software adapter too
-    Gpu,
-    /// The CPU device
-    Cpu,
 }
 
 /// Which cell.

@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use example_support::series::Series;
 use wgpu_rnn::plot::{Curve, Panel};
-
-use crate::data::Series;
 
 /// Horizons that the plot shows: more would be too dense to tell the lines apart.
 const SHOWN: usize = 12;

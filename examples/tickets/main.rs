@@ -3,20 +3,12 @@
 //!
 //! `cargo run --release --example tickets -- --quick` takes minutes on a laptop; `-- --help` lists the options.
 
-mod dataset;
-#[path = "../forecast/devices.rs"]
-mod devices;
 mod drift;
-mod event;
-mod generator;
 mod measure;
 mod model;
 mod options;
 mod report;
-mod rule;
 mod task;
-#[cfg(test)]
-mod tests;
 mod trees;
 
 use std::error::Error;
@@ -24,6 +16,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use example_support::devices;
+use example_support::tickets::{dataset, event, generator, rule};
 use wgpu_rnn::checkpoint::Checkpoint;
 use wgpu_rnn::train::{End, Interrupt, ProgressBar, Trainer, TrainerOptions};
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use example_support::devices::DeviceChoice;
 
 use crate::generator::LONGEST;
 
@@ -68,17 +69,6 @@ pub(crate) struct TrainingOptions {
     /// Most events of a batch.
     pub(crate) token_budget: usize,
     pub(crate) seed: u64,
-}
-
-/// Where to train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceChoice {
-    /// A hardware GPU if there is one, else the CPU device
-    Auto,
-    /// The GPU device, on a software adapter too
-    Gpu,
-    /// The CPU device
-    Cpu,
 }
 
 impl Options {

@@ -10,7 +10,6 @@ mod check;
 mod definition;
 mod devices;
 mod measure;
-mod memory;
 mod operations;
 mod options;
 mod planned;
@@ -23,6 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use example_support::memory::{mebibytes, peak_bytes, reset_peak, resident_bytes};
 use wgpu_rnn::ops::Role;
 use wgpu_rnn::rnn::GradientMode;
 use wgpu_rnn::{Device, Result};
@@ -181,7 +181,8 @@ fn pass(
 ) -> Result<()> {
     // What an earlier workload left would count as this one's.
     device.release_pooled();
-    let before = memory::reset_peak();
+    reset_peak();
+    let before = resident_bytes();
     let mut planned = Planned::new(device, data, &workload.lengths, mode)?;
     let (ragged, single) = (
         workload.lengths.iter().min() != workload.lengths.iter().max(),
@@ -209,23 +210,23 @@ fn pass(
     Ok(())
 }
 
-fn report_costs(workload: &Workload, planned: &Planned, before: Option<f64>, report: &Report) {
+fn report_costs(workload: &Workload, planned: &Planned, before: Option<u64>, report: &Report) {
     report.dispatches(
         workload,
         planned.dispatches(planned.network.gradients.is_some()),
     );
-    let mebibytes = |bytes: u64| Some(bytes as f64 / f64::from(1 << 20));
     let program = planned.plan.program();
     report.memory(
         workload,
         &[
-            ("parameter_mb", mebibytes(program.bytes(Role::External))),
-            ("activation_mb", mebibytes(program.bytes(Role::Activation))),
-            ("packed_mb", mebibytes(program.bytes(Role::Packed))),
-            ("workspace_mb", mebibytes(program.bytes(Role::Workspace))),
-            ("plan_mb", mebibytes(planned.plan.bytes())),
+            ("parameter_mb", Some(program.bytes(Role::External))),
+            ("activation_mb", Some(program.bytes(Role::Activation))),
+            ("packed_mb", Some(program.bytes(Role::Packed))),
+            ("workspace_mb", Some(program.bytes(Role::Workspace))),
+            ("plan_mb", Some(planned.plan.bytes())),
             ("rss_before_mb", before),
-            ("peak_rss_mb", before.and_then(|_| memory::peak())),
-        ],
+            ("peak_rss_mb", before.and_then(|_| peak_bytes())),
+        ]
+        .map(|(name, bytes)| (name, bytes.map(mebibytes))),
     );
 }

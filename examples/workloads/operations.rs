@@ -177,7 +177,7 @@ fn alone(program: &Program, operation: &Operation) -> (Program, Vec<BufferId>, B
             Role::External => Role::Workspace,
             role => role,
         };
-        all.push(single.buffer(spec.label, spec.len, role));
+        all.push(single.buffer(spec.label.clone(), spec.len, role));
     }
     single.table(&program.words()[SEED_WORDS..]);
     single.push(Section::Forward, operation.clone());

@@ -169,8 +169,8 @@ fn plan(model: &Model, wanted: Wanted<'_>, trains: bool) -> Result<Vec<Plan>> {
             plans[*layer].flows = trains;
         }
     }
-    for layer in 0..entries.len() {
-        plans[layer].is_trained = trains && model.is_trained(layer);
+    for (layer, plan) in plans.iter_mut().enumerate() {
+        plan.is_trained = trains && model.is_trained(layer);
     }
     for (layer, entry) in entries.iter().enumerate().rev() {
         let (is_needed, flows) = (plans[layer].is_needed, plans[layer].flows);

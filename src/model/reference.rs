@@ -1,6 +1,6 @@
 //! A model by plain loops in double precision.
 
-use super::{Batch, Model};
+use super::{Batch, Model, ModelParameters};
 use crate::error::{Error, Result};
 use crate::nn::{BatchShape, NodeShape, ReferenceInputs};
 use crate::ops::Mode;
@@ -124,19 +124,23 @@ impl<'a> Reference<'a> {
 }
 
 impl Model {
-    /// An output by plain loops in double precision, from parameters in the layout's order, as in evaluation: what devices are
-    /// compared with.
+    /// An output by plain loops in double precision, as in evaluation: what devices are compared with.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the batch or the parameters do not fit; [`Error::Option`] for the name of no output; a layer's own.
-    pub fn reference(&self, parameters: &[f64], batch: &Batch, output: &str) -> Result<Vec<f64>> {
+    /// [`Error::Shape`] if the batch does not fit or the parameters are another model's; [`Error::Data`] for ids or classes out of
+    /// range; [`Error::Option`] for the name of no output; a layer's own.
+    pub fn reference(
+        &self,
+        parameters: &ModelParameters,
+        batch: &Batch,
+        output: &str,
+    ) -> Result<Vec<f64>> {
         let node = self.result(output)?;
-        let len = self.layout().len();
-        if parameters.len() != len {
-            return Err(Error::shape("parameters of a model", len, parameters.len()));
-        }
+        self.layout().check_same(parameters.layout())?;
+        self.check_values(batch)?;
+        let parameters: Vec<f64> = parameters.data().iter().map(|&v| v.into()).collect();
         let reference = Reference::new(self, batch, &[node.layer])?;
-        let mut values = reference.run(parameters, (&[], 0))?;
+        let mut values = reference.run(&parameters, (&[], 0))?;
         Ok(values.swap_remove(node.layer).swap_remove(node.output))
     }
 }

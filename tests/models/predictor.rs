@@ -47,11 +47,6 @@ fn model() -> Model {
 fn outputs_are_the_reference_s() {
     let model = model();
     let parameters = model.initial(3).unwrap();
-    let exact: Vec<f64> = parameters
-        .data()
-        .iter()
-        .map(|&value| value.into())
-        .collect();
     let lengths = [3, 0, 5];
     let batch = Batch::new()
         .sequences("x", WIDTH, &ragged(1, &lengths, WIDTH))
@@ -60,7 +55,7 @@ fn outputs_are_the_reference_s() {
         let mut predictor = Predictor::new(device.clone(), &model, &parameters).unwrap();
         let outputs = predictor.run(&batch).unwrap();
         for name in model.outputs() {
-            let expected = model.reference(&exact, &batch, name).unwrap();
+            let expected = model.reference(&parameters, &batch, name).unwrap();
             let got = outputs.get(name).unwrap();
             assert_eq!(got.len(), expected.len(), "{name}");
             for (got, expected) in got.iter().zip(expected) {
@@ -240,7 +235,7 @@ fn batches_that_do_not_fit_are_refused() {
         wrong(x().rows("target", vec![f32::NAN; 6])),
         wrong(x().packed(
             "target",
-            PackedBatch::from_sequences(3, &[vec![0.0; 3], vec![0.0; 3]]).unwrap(),
+            PackedBatch::from_sequences(3, &[vec![0.0; 3]; 2]).unwrap(),
         )),
         wrong(x().fresh(vec![2])),
     ];

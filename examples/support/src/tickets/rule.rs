@@ -6,8 +6,8 @@
 //! was borne well. Both are equally frequent, so how often something happened says next to nothing, and the last
 //! event little: it takes the order.
 
-use crate::event::Event;
-use crate::generator::Step;
+use crate::tickets::event::Event;
+use crate::tickets::generator::Step;
 
 /// What of the tension is left one event later: half of it is gone after 13 events.
 const MEMORY: f64 = 0.95;
@@ -16,7 +16,7 @@ const MEMORY: f64 = 0.95;
 const LARGEST: f64 = 6.0;
 
 /// Hours without an event from which on there is a gap.
-pub(crate) const GAP_HOURS: f64 = 8.0;
+pub const GAP_HOURS: f64 = 8.0;
 
 /// Log-odds of an escalation of a ticket of the lowest priority without tension: 3.2 % of all tickets escalate.
 const BASE: f64 = -8.425;
@@ -59,7 +59,7 @@ impl Tension {
         }
     }
 
-    /// The probability of an escalation within [`HORIZON_HOURS`](crate::generator::HORIZON_HOURS) of a ticket of this
+    /// The probability of an escalation within [`HORIZON_HOURS`](crate::tickets::generator::HORIZON_HOURS) of a ticket of this
     /// priority.
     pub(crate) fn probability(&self, priority: u8) -> f64 {
         let log_odds = BASE + PER_TENSION * self.value + PER_PRIORITY * f64::from(priority);

@@ -2,11 +2,16 @@
 
 /// The types of events, in the order of their codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Event {
+pub enum Event {
+    /// The ticket is there.
     Opened,
+    /// The customer writes.
     CustomerMessage,
+    /// An agent answers.
     AgentReply,
+    /// Agents write to each other.
     InternalNote,
+    /// Another agent takes it.
     Reassigned,
     /// Status: waiting for the customer.
     Waiting,
@@ -14,7 +19,9 @@ pub(crate) enum Event {
     Resolved,
     /// Status: open again after it was resolved.
     Reopened,
+    /// It has become more urgent.
     PriorityRaised,
+    /// It has become less urgent.
     PriorityLowered,
     /// The timer of the service-level agreement ticks.
     SlaTick,
@@ -24,7 +31,7 @@ pub(crate) enum Event {
 
 impl Event {
     /// All types; a type's place is its code.
-    pub(crate) const ALL: [Self; 12] = [
+    pub const ALL: [Self; 12] = [
         Self::Opened,
         Self::CustomerMessage,
         Self::AgentReply,
@@ -40,7 +47,7 @@ impl Event {
     ];
 
     /// Its name in a stream of events.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Opened => "opened",
             Self::CustomerMessage => "customer_message",

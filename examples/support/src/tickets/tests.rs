@@ -2,8 +2,8 @@
 
 use wgpu_rnn::metrics::{BinaryScores, Binning};
 
-use crate::dataset::{Dataset, labels};
-use crate::generator::{LONGEST, Ticket, tickets};
+use crate::tickets::dataset::{Dataset, labels};
+use crate::tickets::generator::{LONGEST, Ticket, tickets};
 
 const COUNT: usize = 60_000;
 

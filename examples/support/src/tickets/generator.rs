@@ -3,7 +3,7 @@
 //!
 //! A ticket draws its length (lognormal, median 18, 95th percentile 112), a pace, and how often it has which type of
 //! event; then its events follow each other by chance alone, with exponential gaps. What the customer will do is decided
-//! at the end by the [rule](crate::rule), which reads the order: an escalation comes at a constant hazard with the rule's
+//! at the end by the [rule](crate::tickets::rule), which reads the order: an escalation comes at a constant hazard with the rule's
 //! probability of coming within 4 hours. So the true probability of every ticket is known, and with it the best AUC
 //! that any model can reach. Each ticket has a random stream of its own: the same seed gives the same tickets, on every
 //! platform and for any number of them but for their order.
@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp1, StandardNormal};
 use rayon::prelude::*;
 
-use crate::event::Event;
-use crate::rule::Tension;
+use crate::tickets::event::Event;
+use crate::tickets::rule::Tension;
 
 /// Median of the number of events.
 const MEDIAN_LENGTH: f64 = 18.0;
@@ -23,13 +23,13 @@ const P95_LENGTH: f64 = 112.0;
 /// The standard normal distribution's 95th percentile.
 const NORMAL_P95: f64 = 1.644_853_626_951_472_2;
 /// No ticket has more events: 0.1 % would.
-pub(crate) const LONGEST: usize = 512;
+pub const LONGEST: usize = 512;
 /// Tickets are opened over so many days.
-pub(crate) const DAYS: f64 = 3.0 * 365.0;
+pub const DAYS: f64 = 3.0 * 365.0;
 /// An escalation counts if it comes within this time.
-pub(crate) const HORIZON_HOURS: f64 = 4.0;
+pub const HORIZON_HOURS: f64 = 4.0;
 /// The highest priority; the lowest is 0.
-pub(crate) const HIGHEST_PRIORITY: u8 = 3;
+pub const HIGHEST_PRIORITY: u8 = 3;
 /// Median over tickets of the mean hours between events of a day.
 const PACE_HOURS: f64 = 1.0;
 /// Most hours between events of a day.
@@ -45,38 +45,39 @@ const SHARES: [f64; Event::ALL.len()] = [
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Step {
-    pub(crate) event: Event,
+pub struct Step {
+    /// What happened.
+    pub event: Event,
     /// Hours since the ticket was opened.
-    pub(crate) hours: f32,
+    pub hours: f32,
     /// Hours since the event before.
-    pub(crate) gap: f32,
+    pub gap: f32,
     /// Priority after the event.
-    pub(crate) priority: u8,
+    pub priority: u8,
 }
 
 /// A ticket as it stands after its last event, when the forecast is made.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Ticket {
+pub struct Ticket {
     /// At least one.
-    pub(crate) steps: Vec<Step>,
+    pub steps: Vec<Step>,
     /// When it was opened, in days.
-    pub(crate) opened: f64,
+    pub opened: f64,
     /// The true probability that it escalates within the next [`HORIZON_HOURS`].
-    pub(crate) probability: f64,
+    pub probability: f64,
     /// Whether it did.
-    pub(crate) escalated: bool,
+    pub escalated: bool,
 }
 
 impl Ticket {
     /// The last event.
-    pub(crate) fn last(&self) -> Step {
+    pub fn last(&self) -> Step {
         self.steps[self.steps.len() - 1]
     }
 }
 
 /// Makes tickets, in the order in which they were opened.
-pub(crate) fn tickets(count: usize, seed: u64) -> Vec<Ticket> {
+pub fn tickets(count: usize, seed: u64) -> Vec<Ticket> {
     let mut tickets: Vec<Ticket> = (0..count as u64)
         .into_par_iter()
         .map(|stream| {

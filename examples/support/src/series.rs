@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wgpu_rnn::{PackedBatch, Packing};
 
 /// The file that is read when none is named.
-const DEFAULT_DATA: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/examples/forecast/data/mauna-loa-co2.csv"
-);
+const DEFAULT_DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/mauna-loa-co2.csv");
 
 /// A year of its weeks.
 const DEFAULT_SEASON: usize = 52;
@@ -18,21 +18,21 @@ const LEAST_SCALE: f64 = 0.01;
 
 /// Which series, and how it is cut.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub struct Source {
     /// A CSV file with a header, one row a time step; without it weekly CO2 at Mauna Loa.
-    pub(crate) data: Option<PathBuf>,
+    pub data: Option<PathBuf>,
     /// The column to forecast; without it the last one.
-    pub(crate) target: Option<String>,
+    pub target: Option<String>,
     /// Further columns that the network sees, or `all`.
-    pub(crate) features: Vec<String>,
+    pub features: Vec<String>,
     /// Values to forecast.
-    pub(crate) horizon: usize,
+    pub horizon: usize,
     /// Values that a forecast is made from.
-    pub(crate) window: usize,
+    pub window: usize,
     /// Steps of a season; without it 52 weeks, or found in the training part of a file.
-    pub(crate) season: Option<usize>,
+    pub season: Option<usize>,
     /// Rows of the training, validation and test part; without it 70, 10 and 20 percent.
-    pub(crate) split: Vec<usize>,
+    pub split: Vec<usize>,
 }
 
 /// A column, in original units.
@@ -45,37 +45,42 @@ struct Column {
 
 /// A series with its features, its parts and its season.
 #[derive(Debug)]
-pub(crate) struct Series {
+pub struct Series {
     /// What was read and how, for people.
-    pub(crate) about: String,
+    pub about: String,
     /// Name of the target column.
-    pub(crate) name: String,
+    pub name: String,
     /// The target in original units.
-    pub(crate) target: Vec<f64>,
+    pub target: Vec<f64>,
     /// Standard deviation of the target's training part.
-    pub(crate) deviation: f64,
+    pub deviation: f64,
     /// The target, then the features, standardised with the training part's mean and deviation.
     channels: Vec<Vec<f64>>,
     /// Rows of the training, validation and test part.
-    pub(crate) parts: [Range<usize>; 3],
+    pub parts: [Range<usize>; 3],
     /// Steps of a season.
-    pub(crate) season: usize,
-    window: usize,
-    pub(crate) horizon: usize,
+    pub season: usize,
+    /// Values that a forecast is made from.
+    pub window: usize,
+    /// Values to forecast.
+    pub horizon: usize,
 }
 
-/// Windows ready for the device.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// `[window, windows, channels]`: the packed order of sequences of one length.
-    pub(crate) x: Vec<f32>,
+/// Windows as a network sees them.
+#[derive(Debug)]
+pub struct Windows {
+    /// A sequence for each window, a row a time step: the target, then the features.
+    pub x: PackedBatch,
     /// `[windows, horizon]`
-    pub(crate) target: Vec<f32>,
+    pub target: Vec<f32>,
 }
 
 impl Series {
     /// Reads, fills, standardises and cuts what the source names.
-    pub(crate) fn load(source: &Source) -> Result<Self, Box<dyn Error>> {
+    ///
+    /// # Errors
+    /// Says which file, column or part it is that cannot be used, and why.
+    pub fn load(source: &Source) -> Result<Self, Box<dyn Error>> {
         let path = source.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA));
         let columns = select(read(path)?, source)?;
         let rows = columns[0].values.len();
@@ -123,46 +128,52 @@ impl Series {
     }
 
     /// Features that enter the network.
-    pub(crate) fn inputs(&self) -> usize {
+    pub fn inputs(&self) -> usize {
         self.channels.len()
     }
 
     /// First forecast rows of a part. What is forecast lies in the part; what it is forecast from may lie before, except
     /// before the first row. Both naive forecasts can be made for each.
-    pub(crate) fn starts(&self, part: usize) -> Range<usize> {
+    pub fn starts(&self, part: usize) -> Range<usize> {
         let rows = &self.parts[part];
         let first = rows.start.max(self.window).max(self.season);
         first..(rows.end + 1).saturating_sub(self.horizon).max(first)
     }
 
-    /// The windows that end before each of `starts`.
+    /// The windows that end before each of `starts`, which are some of a [part's](Self::starts).
     ///
     /// The target enters as its distance from the window's last value, in standard deviations of the window, and leaves in the
     /// same form (as in reversible instance normalisation, Kim et al. 2022): so a level and a swing that the training part
     /// never had do not matter. Other columns enter standardised by the training part.
-    pub(crate) fn batch(&self, starts: &[usize]) -> Batch {
+    ///
+    /// # Errors
+    /// [`Error::Overflow`](wgpu_rnn::Error::Overflow) for more windows than a batch can have.
+    pub fn windows(&self, starts: &[usize]) -> wgpu_rnn::Result<Windows> {
         let target = &self.channels[0];
         let frames: Vec<Frame> = starts.iter().map(|&start| self.frame(start)).collect();
-        let mut batch = Batch::default();
+        let packing = Arc::new(Packing::dense(self.window, starts.len())?);
+        // The packed order of sequences of one length.
+        let mut rows = Vec::with_capacity(packing.tokens() * self.inputs());
         for step in 0..self.window {
             for (&start, frame) in starts.iter().zip(&frames) {
                 let row = start - self.window + step;
-                batch.x.push(frame.enter(target[row]) as f32);
+                rows.push(frame.enter(target[row]) as f32);
                 let features = self.channels[1..].iter().map(|values| values[row] as f32);
-                batch.x.extend(features);
+                rows.extend(features);
             }
         }
-        for (&start, frame) in starts.iter().zip(&frames) {
-            let future = &target[start..start + self.horizon];
-            batch
-                .target
-                .extend(future.iter().map(|&value| frame.enter(value) as f32));
-        }
-        batch
+        let futures = starts.iter().zip(&frames).flat_map(|(&start, frame)| {
+            let future = target[start..start + self.horizon].iter();
+            future.map(|&value| frame.enter(value) as f32)
+        });
+        Ok(Windows {
+            x: PackedBatch::new(packing, self.inputs(), rows)?,
+            target: futures.collect(),
+        })
     }
 
     /// The network's output for one window, `[horizon]`, in original units.
-    pub(crate) fn original(&self, start: usize, output: &[f32]) -> Vec<f64> {
+    pub fn original(&self, start: usize, output: &[f32]) -> Vec<f64> {
         let scale = self.frame(start).scale * self.deviation;
         let last = self.target[start - 1];
         output
@@ -172,17 +183,17 @@ impl Series {
     }
 
     /// The truth from `start` on.
-    pub(crate) fn truth(&self, start: usize) -> &[f64] {
+    pub fn truth(&self, start: usize) -> &[f64] {
         &self.target[start..start + self.horizon]
     }
 
     /// Everything stays as it last was.
-    pub(crate) fn last_value(&self, start: usize) -> Vec<f64> {
+    pub fn last_value(&self, start: usize) -> Vec<f64> {
         vec![self.target[start - 1]; self.horizon]
     }
 
     /// Everything is as it was a season ago (several seasons where the horizon is longer than one).
-    pub(crate) fn seasonal_naive(&self, start: usize) -> Vec<f64> {
+    pub fn seasonal_naive(&self, start: usize) -> Vec<f64> {
         (0..self.horizon)
             .map(|ahead| self.target[start - self.season + ahead % self.season])
             .collect()

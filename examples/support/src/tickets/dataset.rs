@@ -5,49 +5,58 @@ use std::sync::Arc;
 use wgpu_rnn::data::{Crossing, Scaler, Scaling, Split, TimeCuts, Vocabulary, Window};
 use wgpu_rnn::{Packing, Result};
 
-use crate::event::Event;
-use crate::generator::{DAYS, HORIZON_HOURS, Step, Ticket};
+use crate::tickets::event::Event;
+use crate::tickets::generator::{DAYS, HORIZON_HOURS, Step, Ticket};
 
 /// Days at the end that are held out.
 const HOLD_OUT_DAYS: f64 = 90.0;
 /// Days before them that validate.
 const VALIDATION_DAYS: f64 = 90.0;
 /// Scalar features of an event: hours since opening and since the event before, on a logarithmic scale, and the priority.
-pub(crate) const FEATURES: usize = 3;
+pub const FEATURES: usize = 3;
 /// Elements of a record: the event's number and its features.
-pub(crate) const RECORD: usize = 1 + FEATURES;
+pub const RECORD: usize = 1 + FEATURES;
 
 /// All tickets, in parts, and what was fitted on the training part.
 #[derive(Debug)]
-pub(crate) struct Dataset {
-    pub(crate) tickets: Vec<Ticket>,
-    pub(crate) split: Split,
-    pub(crate) encoder: Encoder,
+pub struct Dataset {
+    /// In the order in which they were opened.
+    pub tickets: Vec<Ticket>,
+    /// Which tickets train, validate and judge.
+    pub split: Split,
+    /// From tickets to what a network sees.
+    pub encoder: Encoder,
 }
 
 /// From events to records.
 #[derive(Debug, Clone)]
-pub(crate) struct Encoder {
+pub struct Encoder {
     /// What types of events are called in the stream.
-    pub(crate) names: fn(Event) -> &'static str,
-    pub(crate) vocabulary: Vocabulary,
-    pub(crate) scaler: Scaler,
+    pub names: fn(Event) -> &'static str,
+    /// The numbers of these names.
+    pub vocabulary: Vocabulary,
+    /// Of the features.
+    pub scaler: Scaler,
 }
 
 /// Tickets side by side, packed.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) packing: Arc<Packing>,
+pub struct Batch {
+    /// How the events are laid out.
+    pub packing: Arc<Packing>,
     /// `[tokens, RECORD]`
-    pub(crate) records: Vec<f32>,
+    pub records: Vec<f32>,
     /// `[batch]`, in the order of the tickets.
-    pub(crate) labels: Vec<f32>,
+    pub labels: Vec<f32>,
 }
 
 impl Dataset {
     /// Parts tickets in time: a ticket reaches from its opening to the end of the hours that its label speaks of, and those
     /// that reach across a cut are left out, so that nothing of the hold-out can leak into training.
-    pub(crate) fn new(tickets: Vec<Ticket>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Data`](wgpu_rnn::Error::Data) if a part is empty.
+    pub fn new(tickets: Vec<Ticket>) -> Result<Self> {
         let windows: Vec<Window> = { tickets.iter().enumerate() }
             .map(|(number, ticket)| window(number as u64, ticket))
             .collect();
@@ -67,7 +76,7 @@ impl Dataset {
     }
 
     /// Those tickets of a part.
-    pub(crate) fn part(&self, part: &[usize]) -> Vec<&Ticket> {
+    pub fn part(&self, part: &[usize]) -> Vec<&Ticket> {
         part.iter().map(|&at| &self.tickets[at]).collect()
     }
 }
@@ -100,7 +109,10 @@ impl Encoder {
     }
 
     /// Tickets as a batch, in their order.
-    pub(crate) fn batch(&self, tickets: &[&Ticket]) -> Result<Batch> {
+    ///
+    /// # Errors
+    /// [`Error::Data`](wgpu_rnn::Error::Data) if a feature is not finite.
+    pub fn batch(&self, tickets: &[&Ticket]) -> Result<Batch> {
         let lengths: Vec<usize> = tickets.iter().map(|ticket| ticket.steps.len()).collect();
         let packing = Packing::new(&lengths)?;
         let mut records = vec![0.0; packing.tokens() * RECORD];
@@ -130,13 +142,13 @@ impl Encoder {
     }
 
     /// An event's number in the vocabulary.
-    pub(crate) fn number(&self, event: Event) -> u32 {
+    pub fn number(&self, event: Event) -> u32 {
         self.vocabulary.encode((self.names)(event))
     }
 }
 
 /// An event's features before scaling.
-pub(crate) fn features(step: &Step) -> [f32; FEATURES] {
+pub fn features(step: &Step) -> [f32; FEATURES] {
     [
         step.hours.ln_1p(),
         step.gap.ln_1p(),
@@ -145,7 +157,7 @@ pub(crate) fn features(step: &Step) -> [f32; FEATURES] {
 }
 
 /// 1 for those that escalated, else 0.
-pub(crate) fn labels(tickets: &[&Ticket]) -> Vec<f32> {
+pub fn labels(tickets: &[&Ticket]) -> Vec<f32> {
     let labels = tickets.iter().map(|ticket| ticket.escalated);
     labels
         .map(|escalated| f32::from(u8::from(escalated)))

@@ -2,18 +2,30 @@
 
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::{Device, Result};
 
-use crate::options::DeviceChoice;
+/// Where to train: an option of a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// A hardware GPU if there is one, else the CPU device
+    Auto,
+    /// The GPU device, on a software adapter too
+    Gpu,
+    /// The CPU device
+    Cpu,
+}
 
 /// The device that trains and all that the weights are tried on.
 #[derive(Debug)]
-pub(crate) struct Devices {
-    pub(crate) training: Arc<dyn Device>,
-    pub(crate) all: Vec<Arc<dyn Device>>,
+pub struct Devices {
+    /// The one that trains.
+    pub training: Arc<dyn Device>,
+    /// All of them, the CPU first.
+    pub all: Vec<Arc<dyn Device>>,
     /// Why this one trains, for people.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// A GPU, and whether it is hardware.
@@ -42,7 +54,10 @@ fn gpu() -> Result<Gpu> {
 
 impl Devices {
     /// Looks for what there is and chooses.
-    pub(crate) fn find(choice: DeviceChoice) -> Result<Self> {
+    ///
+    /// # Errors
+    /// The device's; [`Error::NoAdapter`](wgpu_rnn::Error::NoAdapter) if a GPU is asked for by name and there is none.
+    pub fn find(choice: DeviceChoice) -> Result<Self> {
         let cpu: Arc<dyn Device> = Arc::new(CpuDevice::new()?);
         let gpu = match (gpu(), choice) {
             // Asked for by name: its absence is an error.
