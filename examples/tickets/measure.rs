@@ -104,18 +104,5 @@ pub(crate) fn reference_logits(
     encoder: &Encoder,
     tickets: &[&Ticket],
 ) -> Result<Vec<f64>> {
-    let exact: Vec<f64> = parameters
-        .data()
-        .iter()
-        .map(|&value| value.into())
-        .collect();
-    model.reference(&exact, &batch(encoder, tickets)?, "logit")
-}
-
-/// The largest resident set of the process in bytes, where the system tells (Linux).
-pub(crate) fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
+    model.reference(parameters, &batch(encoder, tickets)?, "logit")
 }

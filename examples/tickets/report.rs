@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use example_support::memory;
 use wgpu_rnn::checkpoint::{Checkpoint, ModelCard};
 use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::data::{BatchOptions, LengthBatches};
@@ -308,6 +309,6 @@ pub(crate) fn training(standing: &Standing, device: &dyn Device) {
         device.name(),
         standing.tokens_per_second().unwrap_or(f64::NAN),
         mib(standing.plan_bytes),
-        measure::peak_memory().map_or("-".to_owned(), |bytes| format!("{:.0} MiB", mib(bytes))),
+        memory::peak_bytes().map_or("-".to_owned(), |bytes| format!("{:.0} MiB", mib(bytes))),
     );
 }
