@@ -76,7 +76,7 @@ impl GpuPlan {
     }
 
     /// Creates what a recording needs.
-    fn assemble(
+    pub(super) fn assemble(
         loader: &Loader,
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
