@@ -114,6 +114,15 @@ pub struct Dropout {
     pub recurrent: f32,
 }
 
+/// Whether zoneout draws or takes the expectation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Dropout off, zoneout's expectation.
+    Evaluation,
+    /// Dropout and zoneout drawn from the seed.
+    Training,
+}
+
 /// Bias vectors of each gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,31 +1,62 @@
 //! What a device is: it holds buffers, is handed a [`Program`] once and runs its sections.
+//!
+//! [`CpuDevice`](crate::cpu::CpuDevice) and `GpuDevice` are two; others can be written outside of the crate. A [`Device`] keeps
+//! what it likes behind a [`DeviceBuffer`]; its [`Plan`] walks the [`section`](Program::section)s of a program, finds the buffers of
+//! the operations' regions by [`BufferId::index`] and those of the caller by [`bind`], and refuses when it is loaded what it
+//! cannot do. Every operation says in its documentation what it computes.
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//! use wgpu_rnn::{DeviceBuffer, Error};
+//!
+//! // What `Device::buffer` of some device returns, and how that device gets at the elements again.
+//! let buffer = DeviceBuffer::new(Arc::new(Mutex::new(vec![0.0f32; 3])), 3);
+//! let elements = buffer.storage::<Mutex<Vec<f32>>>("numbers")?;
+//! assert_eq!(elements.lock().map(|elements| elements.len()), Ok(3));
+//! // Another device, whose storage is of another type, refuses it.
+//! assert!(matches!(buffer.storage::<String>("numbers"), Err(Error::ForeignBuffer(_))));
+//! # Ok::<(), Error>(())
+//! ```
 
+use std::any::Any;
+use std::fmt;
 use std::fmt::Debug;
 use std::ops::Range;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Precision, Program, Role, Section};
 
 /// A buffer of `f32` on some device, shared between plans: parameters, gradients, optimizer state, a caller's input.
 /// Cloning it clones the handle.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DeviceBuffer {
-    pub(crate) storage: Storage,
+    /// Where the elements are, as the device that made it has them.
+    storage: Arc<dyn Any + Send + Sync>,
     len: usize,
 }
 
-/// Where a buffer's elements are.
-#[derive(Debug, Clone)]
-pub(crate) enum Storage {
-    Cpu(Arc<RwLock<crate::cpu::aligned::AlignedFloats>>),
-    #[cfg(feature = "gpu")]
-    Gpu(crate::gpu::BufferSlice),
+impl Debug for DeviceBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = f.debug_struct("DeviceBuffer");
+        buffer.field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl DeviceBuffer {
-    pub(crate) fn new(storage: Storage, len: usize) -> Self {
+    /// A buffer of `len` elements that are in `storage`: for a device, which gets it back by its type.
+    pub fn new<T: Any + Send + Sync>(storage: Arc<T>, len: usize) -> Self {
         Self { storage, len }
+    }
+
+    /// What it was made of: for the device that made it. Where several devices have storage of one type, it has to say whose
+    /// it is.
+    ///
+    /// # Errors
+    /// [`Error::ForeignBuffer`] with `label` if it was made of something else, by another device.
+    pub fn storage<T: Any + Send + Sync>(&self, label: &str) -> Result<Arc<T>> {
+        let storage = Arc::clone(&self.storage).downcast();
+        storage.map_err(|_| Error::ForeignBuffer(label.to_owned()))
     }
 
     /// Elements.
@@ -38,8 +69,11 @@ impl DeviceBuffer {
         self.len == 0
     }
 
-    /// Checks that `range` lies within the buffer and has `values` elements.
-    pub(crate) fn check(&self, range: &Range<usize>, values: usize) -> Result<()> {
+    /// Checks that `range` lies within the buffer and has `values` elements: for [`Device::read`] and [`Device::write`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if not.
+    pub fn check_range(&self, range: &Range<usize>, values: usize) -> Result<()> {
         if range.start <= range.end && range.end <= self.len && range.len() == values {
             Ok(())
         } else {
@@ -202,16 +236,20 @@ impl Span {
     }
 }
 
-/// Matches the buffers that a caller gives with a program's: for each of the program's the given one, if there is one.
-pub(crate) fn bind<'a>(
+/// Matches the buffers that a caller gives with a program's: for each of the program's the given one, if there is one. For
+/// [`Device::load`], which says what is asked of them; whether they are this device's, its [storage](DeviceBuffer::storage) tells.
+///
+/// # Errors
+/// [`Error::Shape`] as for [`Device::load`].
+pub fn bind<'a>(
     program: &Program,
     given: &'a [(BufferId, DeviceBuffer)],
 ) -> Result<Vec<Option<&'a DeviceBuffer>>> {
     let mut bound = vec![None; program.buffers().len()];
     for (id, buffer) in given {
-        let Some(spec) = program.buffers().get(id.0) else {
+        let Some(spec) = program.buffers().get(id.index()) else {
             let expected = format!("one of the program's {} buffers", bound.len());
-            let got = format!("number {}", id.0);
+            let got = format!("number {}", id.index());
             return Err(Error::shape("external buffer", expected, got));
         };
         if !spec.role.is_bindable() {
@@ -231,7 +269,7 @@ pub(crate) fn bind<'a>(
                 format!("one stored in {:?}", spec.precision),
             ));
         }
-        if bound[id.0].replace(buffer).is_some() {
+        if bound[id.index()].replace(buffer).is_some() {
             return Err(Error::shape(
                 spec.label.clone(),
                 "one external buffer",

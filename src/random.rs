@@ -3,7 +3,40 @@
 //! A number depends only on the seed and on *what it is for* (site, sequence, step, feature), not on the order of
 //! computation, so the CPU, every GPU and any packing of the same sequences draw the same masks.
 
-use crate::ops::RandomSite;
+/// Which random numbers an element draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomSite {
+    /// Layer.
+    pub layer: u32,
+    /// Direction; 0 where there is none.
+    pub direction: u32,
+    /// What the numbers are for.
+    pub purpose: RandomPurpose,
+}
+
+/// What random numbers are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomPurpose {
+    /// Dropout between layers.
+    Between = 0,
+    /// Variational dropout on a layer's input.
+    Input = 1,
+    /// Variational dropout on the recurrent state.
+    Recurrent = 2,
+    /// Zoneout of the hidden state.
+    ZoneoutHidden = 3,
+    /// Zoneout of the cell state.
+    ZoneoutCell = 4,
+    /// Dropout around a network: [`nn::Dropout`](crate::nn::Dropout), whose number is the site's layer.
+    Head = 5,
+}
+
+impl RandomSite {
+    /// The word of the generator's counter that tells sites apart.
+    pub fn word(self) -> u32 {
+        (self.layer << 4) | (self.direction << 3) | self.purpose as u32
+    }
+}
 
 /// One block of Philox4x32-10: four words from a counter and a key.
 pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {

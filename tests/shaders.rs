@@ -3,6 +3,7 @@
 #![cfg(feature = "gpu")]
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use naga::back::{glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -10,10 +11,61 @@ use naga::{
     AddressSpace, ArraySize, ImageClass, Module, ScalarKind, ShaderStage, StorageAccess,
     StorageFormat, TypeInner,
 };
-use wgpu_rnn::Precision;
-use wgpu_rnn::gpu::shader::{Access, Shader, all};
+use wgpu_rnn::gpu::shader::{Access, Shader};
+use wgpu_rnn::gpu::shaders;
+use wgpu_rnn::ops::{Program, Role};
+use wgpu_rnn::{
+    GruReset, LayerNormKind, Network, NetworkOptions, Packing, ParameterLayout, Peephole,
+    Precision, RnnConfig,
+};
 
 const MAIN: (ShaderStage, &str) = (ShaderStage::Compute, "main");
+
+/// A network of every cell that has kernels of its own.
+fn configs() -> Vec<RnnConfig> {
+    let whole = LayerNormKind::WholeThenSum;
+    let lstm = || RnnConfig::lstm(3, 5);
+    let gru = || RnnConfig::gru(3, 5);
+    let projected = lstm().peephole(Peephole::New).projection(2, true);
+    let per_gate = lstm().layer_norm(LayerNormKind::PerGate, 1e-5);
+    let builders = [
+        RnnConfig::elman(3, 5),
+        projected,
+        lstm(),
+        lstm().layer_norm(whole, 1e-5),
+        per_gate.peephole(Peephole::Old).projection(2, false),
+        gru(),
+        gru().reset(GruReset::Before),
+        gru().layer_norm(whole, 1e-5),
+    ];
+    builders.map(|builder| builder.build().unwrap()).into()
+}
+
+/// Its forward, stored in `storage`.
+fn program(config: &RnnConfig, storage: Precision) -> Program {
+    let mut program = Program::new();
+    let len = ParameterLayout::new(config).unwrap().len();
+    let parameters = program.buffer("parameters", len, Role::External).into();
+    let packing = Arc::new(Packing::dense(2, 1).unwrap());
+    let options = NetworkOptions {
+        storage,
+        ..Default::default()
+    };
+    let network = Network::new(&mut program, config, &packing, &options, parameters, None);
+    network.unwrap().forward(&mut program).unwrap();
+    program
+}
+
+/// Every shader, those of the recurrent kernels for each cell and precision.
+fn all_shaders() -> Vec<Shader> {
+    let storages = [Precision::F32, Precision::F16];
+    let of_storage = |storage| {
+        let configs = configs().into_iter();
+        configs.map(move |config| program(&config, storage))
+    };
+    let programs: Vec<Program> = storages.into_iter().flat_map(of_storage).collect();
+    shaders(&programs)
+}
 
 fn parse(shader: &Shader) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(shader.source()).unwrap_or_else(|error| {
@@ -58,7 +110,7 @@ fn resolved<'a>(
 }
 
 fn for_each(check: impl Fn(&Shader, &Module, &ModuleInfo)) {
-    let shaders = all();
+    let shaders = all_shaders();
     assert!(shaders.len() > 10);
     for shader in &shaders {
         let (module, info) = parse(shader);
@@ -70,7 +122,7 @@ fn for_each(check: impl Fn(&Shader, &Module, &ModuleInfo)) {
 /// Half precision is asked for by those shaders that have buffers of it, each kernel that a network may run on them.
 #[test]
 fn f16_is_enabled_where_buffers_hold_it() {
-    let shaders = all();
+    let shaders = all_shaders();
     for shader in &shaders {
         let label = shader.label();
         let enabled = shader.source().starts_with("enable f16;");
@@ -102,7 +154,7 @@ fn f16_is_enabled_where_buffers_hold_it() {
 
 #[test]
 fn override_constants_exist() {
-    for shader in all() {
+    for shader in all_shaders() {
         let (module, _) = parse(&shader);
         for (name, _) in shader.overrides() {
             let declared = module
@@ -116,7 +168,7 @@ fn override_constants_exist() {
 
 #[test]
 fn labels_are_unique_for_a_source() {
-    let shaders = all();
+    let shaders = all_shaders();
     for (index, shader) in shaders.iter().enumerate() {
         for other in &shaders[..index] {
             assert_eq!(
@@ -133,7 +185,7 @@ fn labels_are_unique_for_a_source() {
 #[test]
 fn bindings_are_those_of_the_rust_side() {
     // As written, before overrides are resolved: that drops what a variant does not use.
-    for shader in &all() {
+    for shader in &all_shaders() {
         let (module, info) = parse(shader);
         let (module, label) = (&module, shader.label());
         let main = info.get_entry_point(0);

@@ -3,18 +3,12 @@
 //! Where a derivative does not exist, the branch decides, and it is PyTorch's: 0 for `relu` at 0, the upper branch for
 //! the leaky ones at 0, and 1 for a clamp at its bounds. No branch swallows a NaN.
 
-use super::real::Real;
+use super::number::Number;
 use crate::config::Activation;
-
-/// `activation(x)`
-#[inline(always)]
-pub fn activate<T: Real>(activation: Activation, x: T) -> T {
-    x.activate(activation)
-}
 
 /// What each activation is.
 #[inline(always)]
-pub(crate) fn formula<T: Real>(activation: Activation, x: T) -> T {
+pub(crate) fn formula<T: Number>(activation: Activation, x: T) -> T {
     let number = |value: f32| x.constant(f64::from(value));
     let (zero, one) = (number(0.0), number(1.0));
     match activation {
@@ -43,7 +37,7 @@ pub(crate) fn formula<T: Real>(activation: Activation, x: T) -> T {
 
 /// `1 / (1 + exp(-x))`; the exponent is never positive, so that neither the value nor its derivative overflows.
 #[inline(always)]
-fn sigmoid<T: Real>(x: T) -> T {
+fn sigmoid<T: Number>(x: T) -> T {
     let one = x.constant(1.0);
     let e = minus_absolute(x).exp();
     let above = x.constant(0.0).is_at_most(x);
@@ -52,13 +46,13 @@ fn sigmoid<T: Real>(x: T) -> T {
 
 /// `-|x|`, of which every exponential can be had.
 #[inline(always)]
-fn minus_absolute<T: Real>(x: T) -> T {
+fn minus_absolute<T: Number>(x: T) -> T {
     T::choose(x.is_below(x.constant(0.0)), x, -x)
 }
 
 /// `x`, or 0 above.
 #[inline(always)]
-fn up_to_zero<T: Real>(x: T) -> T {
+fn up_to_zero<T: Number>(x: T) -> T {
     let zero = x.constant(0.0);
     T::choose(zero.is_at_most(x), zero, x)
 }

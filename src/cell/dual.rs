@@ -2,8 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::real::Real;
-use crate::config::Activation;
+use super::number::Number;
 
 /// A value with its `N` partial derivatives.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +15,7 @@ pub struct Dual<T, const N: usize> {
 
 // Plain loops over the partials: closures over arrays are not always inlined into the vectorised function.
 
-impl<T: Real, const N: usize> Dual<T, N> {
+impl<T: Number, const N: usize> Dual<T, N> {
     /// Input number `index`: its derivative with respect to itself is 1.
     #[inline(always)]
     pub fn input(value: T, index: usize) -> Self {
@@ -36,7 +35,7 @@ impl<T: Real, const N: usize> Dual<T, N> {
 
     /// The chain rule: `value = f(self)`, `slope = f'(self)`.
     #[inline(always)]
-    fn chain(self, value: T, slope: T) -> Self {
+    pub(super) fn chain(self, value: T, slope: T) -> Self {
         let mut partials = self.partials;
         for partial in &mut partials {
             *partial = slope * *partial;
@@ -45,7 +44,7 @@ impl<T: Real, const N: usize> Dual<T, N> {
     }
 }
 
-impl<T: Real, const N: usize> Add for Dual<T, N> {
+impl<T: Number, const N: usize> Add for Dual<T, N> {
     type Output = Self;
 
     #[inline(always)]
@@ -61,7 +60,7 @@ impl<T: Real, const N: usize> Add for Dual<T, N> {
     }
 }
 
-impl<T: Real, const N: usize> Sub for Dual<T, N> {
+impl<T: Number, const N: usize> Sub for Dual<T, N> {
     type Output = Self;
 
     #[inline(always)]
@@ -77,7 +76,7 @@ impl<T: Real, const N: usize> Sub for Dual<T, N> {
     }
 }
 
-impl<T: Real, const N: usize> Mul for Dual<T, N> {
+impl<T: Number, const N: usize> Mul for Dual<T, N> {
     type Output = Self;
 
     #[inline(always)]
@@ -93,7 +92,7 @@ impl<T: Real, const N: usize> Mul for Dual<T, N> {
     }
 }
 
-impl<T: Real, const N: usize> Div for Dual<T, N> {
+impl<T: Number, const N: usize> Div for Dual<T, N> {
     type Output = Self;
 
     /// `(a' - (a / b) b') / b` rather than `(a' b - a b') / b^2`: the square of a large `b` would overflow.
@@ -108,7 +107,7 @@ impl<T: Real, const N: usize> Div for Dual<T, N> {
     }
 }
 
-impl<T: Real, const N: usize> Neg for Dual<T, N> {
+impl<T: Number, const N: usize> Neg for Dual<T, N> {
     type Output = Self;
 
     #[inline(always)]
@@ -124,7 +123,7 @@ impl<T: Real, const N: usize> Neg for Dual<T, N> {
     }
 }
 
-impl<T: Real, const N: usize> Real for Dual<T, N> {
+impl<T: Number, const N: usize> Number for Dual<T, N> {
     type Truth = T::Truth;
 
     #[inline(always)]
@@ -171,18 +170,11 @@ impl<T: Real, const N: usize> Real for Dual<T, N> {
         let value = self.value.tanh();
         self.chain(value, value.constant(1.0) - value * value)
     }
-
-    /// A function of one number: its own derivative once, and the chain rule.
-    #[inline(always)]
-    fn activate(self, activation: Activation) -> Self {
-        let [value, slope] = self.value.activate_with_slope(activation);
-        self.chain(value, slope)
-    }
 }
 
 /// The inputs of a function whose derivatives are wanted.
 #[inline(always)]
-pub fn inputs<T: Real, const N: usize>(values: [T; N]) -> [Dual<T, N>; N] {
+pub fn inputs<T: Number, const N: usize>(values: [T; N]) -> [Dual<T, N>; N] {
     let Some(&first) = values.first() else {
         return values.map(Dual::fixed);
     };
@@ -195,7 +187,7 @@ pub fn inputs<T: Real, const N: usize>(values: [T; N]) -> [Dual<T, N>; N] {
 
 /// The gradient of a loss with respect to the inputs, given its `gradient` with respect to a function's outputs.
 #[inline(always)]
-pub fn pull<T: Real, const N: usize, const M: usize>(
+pub fn pull<T: Number, const N: usize, const M: usize>(
     outputs: [Dual<T, N>; M],
     gradient: [T; M],
 ) -> [T; N] {
@@ -220,7 +212,7 @@ pub fn pull<T: Real, const N: usize, const M: usize>(
 /// assert_eq!((product, da, db), (15.0, 5.0, 3.0));
 /// ```
 #[inline]
-pub fn jacobian<T: Real, const N: usize, const M: usize>(
+pub fn jacobian<T: Number, const N: usize, const M: usize>(
     function: impl FnOnce([Dual<T, N>; N]) -> [Dual<T, N>; M],
     values: [T; N],
 ) -> ([T; M], [[T; N]; M]) {
@@ -237,7 +229,7 @@ pub fn jacobian<T: Real, const N: usize, const M: usize>(
 /// assert_eq!((product, sum, inputs), (15.0, 8.0, [51.0, 31.0]));
 /// ```
 #[inline]
-pub fn pullback<T: Real, const N: usize, const M: usize>(
+pub fn pullback<T: Number, const N: usize, const M: usize>(
     function: impl FnOnce([Dual<T, N>; N]) -> [Dual<T, N>; M],
     values: [T; N],
     gradient: [T; M],

@@ -1,7 +1,7 @@
 //! The Elman cell.
 
-use super::activation::activate;
-use super::real::{Real, clip};
+use super::number::clip;
+use super::real::{Real, activate};
 use crate::config::{Activations, CellSpec};
 
 /// `h' = act(clip(pre))`, with the `candidate` activation.

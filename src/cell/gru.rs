@@ -1,7 +1,7 @@
 //! The GRU cell in its two forms; see [`GruReset`](crate::GruReset).
 
-use super::activation::activate;
-use super::real::{Real, clip};
+use super::number::clip;
+use super::real::{Real, activate};
 use crate::config::{Activations, CellSpec, GruUpdate};
 
 /// Reset after the product: the new state from the slots `r z n q`, where `n` is the candidate's input half and `q` its

@@ -5,8 +5,8 @@
 //!
 //! `c2 = clip(f * c + i * g)`, `m = o * act(clip(c2))`
 
-use super::activation::activate;
-use super::real::{Real, clip};
+use super::number::clip;
+use super::real::{Real, activate};
 use crate::config::{Activations, CellSpec, Coupled, Peephole};
 
 /// The new cell state from the pre-activations of `i f g` (peepholes included) and the old cell state. With coupled gates

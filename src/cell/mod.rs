@@ -20,12 +20,13 @@ mod dual;
 mod elman;
 mod gru;
 mod lstm;
+mod number;
 mod real;
 
-pub use activation::activate;
 pub(crate) use activation::formula;
 pub use dual::{Dual, inputs, jacobian, pull, pullback};
 pub use elman::elman_unit;
 pub use gru::{gru_after, gru_before, gru_reset};
 pub use lstm::{add_peepholes, lstm_cell, lstm_output, lstm_unit};
-pub use real::{Real, Scalar, clip, mix};
+pub use number::{Number, clip, mix};
+pub use real::{Real, Scalar, activate};

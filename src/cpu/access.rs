@@ -129,17 +129,7 @@ impl<'a> Accesses<'a> {
 
     /// `len` words of the table.
     pub(super) fn words(&self, table: TableOffset, len: usize) -> Result<&'a [u32]> {
-        let words = self.program.words();
-        words
-            .get(table.0..)
-            .and_then(|words| words.get(..len))
-            .ok_or_else(|| {
-                Error::shape(
-                    "table of an operation",
-                    format!("words within 0..{}", words.len()),
-                    format!("{len} words from {}", table.0),
-                )
-            })
+        self.program.words_at(table, len)
     }
 
     /// `len` words of the table, and one more than the largest: how many rows they reach over.

@@ -2,7 +2,7 @@
 
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::parallel::for_rows;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::DropoutRows;
 use crate::random::dropout_factor;

@@ -2,11 +2,11 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::cell::{Dual, Real, formula};
+use crate::cell::{Dual, Number, Real, formula};
 use crate::config::Activation;
 use crate::cpu::access::Accesses;
 use crate::cpu::parallel::{for_pieces, for_rows};
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::cpu::vector::{Units, Vector};
 use crate::error::Result;
 use crate::ops::{Elementwise, ElementwiseKind};

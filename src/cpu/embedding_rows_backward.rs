@@ -3,7 +3,7 @@
 use crate::cpu::access::{Accesses, elements, strided};
 use crate::cpu::number::whole_below;
 use crate::cpu::parallel::for_rows;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::EmbeddingRowsBackward;
 

@@ -1,7 +1,7 @@
 //! [`Fill`] on the CPU.
 
 use crate::cpu::access::Accesses;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::Fill;
 

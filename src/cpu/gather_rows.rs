@@ -2,7 +2,7 @@
 
 use crate::cpu::access::{Accesses, strided};
 use crate::cpu::parallel::for_rows;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::{Error, Result};
 use crate::ops::GatherRows;
 

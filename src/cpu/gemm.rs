@@ -4,7 +4,7 @@ use crate::cpu::access::{Accesses, elements, matrix};
 use crate::cpu::matrix_product::{View, matrix_product};
 use crate::cpu::packed_gemm::{MatrixSource, Operands};
 use crate::cpu::panel_cache::PanelSource;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::{Error, Result};
 use crate::ops::{Gemm, RowMap};
 

@@ -2,7 +2,7 @@
 
 use crate::cpu::access::Accesses;
 use crate::cpu::parallel::tree_sum;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::{GradientNorm, NORM_SCALE};
 

@@ -9,9 +9,9 @@ use crate::cpu::access::{Accesses, matrix};
 use crate::cpu::memory::Extent;
 use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::plain::{self, Entering, Kind, LayerSource};
-use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{Extents, check, declare_rows, multiplications, state_extents};
 use crate::cpu::recurrent_forward::run_plain;
+use crate::cpu::run::{Context, Run};
 use crate::error::{Error, Result};
 use crate::ops::{Gemm, Operation, Program, Recurrence, Role, RowMap};
 

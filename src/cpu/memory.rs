@@ -7,35 +7,26 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::cpu::aligned::AlignedFloats;
 use crate::cpu::memory_pool::MemoryPool;
 use crate::device;
-use crate::device::{DeviceBuffer, Storage};
+use crate::device::DeviceBuffer;
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, BufferSpec, Program, Region};
 
-/// A buffer's elements, shared between plans and the device.
-pub(super) type Shared = Arc<RwLock<AlignedFloats>>;
+/// A buffer's elements.
+pub(super) type Elements = RwLock<AlignedFloats>;
+
+/// The same, shared between plans and the device.
+pub(super) type Shared = Arc<Elements>;
 
 const IN_USE: Error =
     Error::State("a buffer of the CPU device is in use by another plan or by an unfinished call");
 
-/// The elements of a device buffer, or [`Error::ForeignBuffer`].
-pub(super) fn shared<'a>(buffer: &'a DeviceBuffer, label: &str) -> Result<&'a Shared> {
-    // Without a GPU device all buffers are of this one.
-    #[cfg(not(feature = "gpu"))]
-    let _ = label;
-    match &buffer.storage {
-        Storage::Cpu(shared) => Ok(shared),
-        #[cfg(feature = "gpu")]
-        Storage::Gpu(_) => Err(Error::ForeignBuffer(label.to_owned())),
-    }
-}
-
 /// Borrows for reading without waiting.
-pub(super) fn read(shared: &Shared) -> Result<RwLockReadGuard<'_, AlignedFloats>> {
+pub(super) fn read(shared: &Elements) -> Result<RwLockReadGuard<'_, AlignedFloats>> {
     shared.try_read().map_err(|_| IN_USE)
 }
 
 /// Borrows for writing without waiting.
-pub(super) fn write(shared: &Shared) -> Result<RwLockWriteGuard<'_, AlignedFloats>> {
+pub(super) fn write(shared: &Elements) -> Result<RwLockWriteGuard<'_, AlignedFloats>> {
     shared.try_write().map_err(|_| IN_USE)
 }
 
@@ -45,11 +36,11 @@ pub(super) fn aliases(
     external: &[(BufferId, DeviceBuffer)],
 ) -> Result<Vec<usize>> {
     let given = device::bind(program, external)?;
-    let shared: Vec<Option<&Shared>> = (program.buffers().iter().zip(given))
-        .map(|(spec, given)| given.map(|buffer| shared(buffer, &spec.label)).transpose())
+    let shared: Vec<Option<Shared>> = (program.buffers().iter().zip(given))
+        .map(|(spec, given)| given.map(|buffer| buffer.storage(&spec.label)).transpose())
         .collect::<Result<_>>()?;
-    let first = |(index, own): (usize, &Option<&Shared>)| {
-        let same = |other: &Option<&Shared>| match (own, other) {
+    let first = |(index, own): (usize, &Option<Shared>)| {
+        let same = |other: &Option<Shared>| match (own, other) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
             _ => false,
         };
@@ -121,7 +112,7 @@ impl Memory {
         let mut stale = vec![0; program.buffers().len()];
         let bind = |((spec, given), stale): ((&BufferSpec, Option<&DeviceBuffer>), &mut usize)| {
             if let Some(buffer) = given {
-                return shared(buffer, &spec.label).cloned();
+                return buffer.storage(&spec.label);
             }
             let floats = AlignedFloats::from_pool(pool, &spec.label, spec.len.max(1))?;
             *stale = floats.stale();

@@ -3,7 +3,7 @@
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::memory::Extent;
 use crate::cpu::parallel::for_rows;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::{Error, Result};
 use crate::ops::{MergeDirections, Region, SplitDirections, TableOffset};
 

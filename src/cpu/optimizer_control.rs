@@ -2,7 +2,7 @@
 
 use crate::cpu::access::Accesses;
 use crate::cpu::memory::Extent;
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::{COUNTER_CARRY, GradientNorm, NORM_SCALE, OptimizerControl, StepSettings};
 

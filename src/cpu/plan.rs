@@ -1,89 +1,24 @@
 //! A program loaded onto the CPU: checked once, then interpreted.
 
-use std::fmt::Debug;
 use std::time::Instant;
-
-use pulp::Arch;
 
 use crate::cpu::access::{Accesses, Touched};
 use crate::cpu::aligned::AlignedFloats;
 use crate::cpu::layer_backward::LayerBackward;
 use crate::cpu::layer_forward::{LayerForward, On};
+use crate::cpu::machine::Machine;
 use crate::cpu::memory::{Memory, aliases};
-use crate::cpu::panel_cache::{PackedPanels, PanelCache, PanelSource};
-use crate::cpu::panels::Panels;
-use crate::cpu::plain::LayerPanels;
+use crate::cpu::panel_cache::{PanelCache, PanelSource};
+use crate::cpu::run::{Context, Run};
 use crate::cpu::simd::lanes;
 use crate::cpu::stale::Stale;
-use crate::cpu::{CpuDevice, Threads};
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Operation, Precision, Program, Role, Section, TableOffset};
+use crate::ops::{BufferId, Operation, Precision, Program, Role, Section};
 
 /// A section of fewer multiplications than this is done by the thread that asks for it: handing it to the pool and waiting
 /// would take longer.
 const WORTH_WAKING: usize = 1 << 18;
-
-/// An operation on the CPU.
-pub(super) trait Run: Debug + Send + Sync {
-    /// Names everything that [`run`](Self::run) touches.
-    fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()>;
-
-    /// Elements of scratch space that it needs.
-    fn scratch(&self) -> usize {
-        0
-    }
-
-    /// Multiplications of its matrix products.
-    fn multiplications(&self) -> usize {
-        0
-    }
-
-    /// Where the panels come from that it wants its weights in, if it does.
-    fn panels(&self) -> Option<PanelSource> {
-        None
-    }
-
-    /// Does it. The accesses have been checked.
-    fn run(&self, context: Context<'_>) -> Result<()>;
-}
-
-/// What an operation works with.
-#[derive(Debug)]
-pub(super) struct Context<'a> {
-    pub(super) memory: &'a Memory,
-    pub(super) words: &'a [u32],
-    pub(super) seed: u64,
-    /// At least as much as the operation asked for, of any content.
-    pub(super) scratch: &'a mut [f32],
-    /// What the operation asked for.
-    pub(super) panels: Option<&'a PackedPanels>,
-    /// The device's instruction set.
-    pub(super) arch: Arch,
-}
-
-impl<'a> Context<'a> {
-    /// The panels of a layer, if the operation asked for such.
-    pub(super) fn layer_panels(&self) -> Option<&'a LayerPanels> {
-        match self.panels {
-            Some(PackedPanels::Layer(panels)) => Some(panels),
-            _ => None,
-        }
-    }
-
-    /// The panels of a matrix, if the operation asked for such.
-    pub(super) fn matrix_panels(&self) -> Option<&'a Panels> {
-        match self.panels {
-            Some(PackedPanels::Matrix(panels)) => Some(panels),
-            _ => None,
-        }
-    }
-
-    /// `len` words of the table.
-    pub(super) fn words(&self, table: TableOffset, len: usize) -> &'a [u32] {
-        &self.words[table.0..table.0 + len]
-    }
-}
 
 fn each<R: Run + 'static>(parts: Vec<R>) -> Vec<Box<dyn Run>> {
     { parts.into_iter() }
@@ -159,8 +94,7 @@ fn section_work(
 /// A program on the CPU.
 #[derive(Debug)]
 pub struct CpuPlan {
-    threads: Threads,
-    arch: Arch,
+    machine: Machine,
     program: Program,
     memory: Memory,
     stale: Stale,
@@ -189,7 +123,7 @@ struct Work {
 
 impl CpuPlan {
     pub(super) fn new(
-        device: &CpuDevice,
+        machine: &Machine,
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<Self> {
@@ -207,8 +141,8 @@ impl CpuPlan {
         let aliases = aliases(&program, external)?;
         let (mut scratch, mut panels) = (0, PanelCache::default());
         let on = On {
-            threads: device.threads.count(),
-            lanes: lanes(device.arch),
+            threads: machine.threads.count(),
+            lanes: lanes(machine.arch),
         };
         let (mut work, mut multiplications) = (<[Vec<Work>; 4]>::default(), [0; 4]);
         for (section, work) in Section::ALL.into_iter().zip(&mut work) {
@@ -240,18 +174,17 @@ impl CpuPlan {
                 });
             }
         }
-        panels.allocate(&device.pool, device.arch)?;
+        panels.allocate(&machine.pool, machine.arch)?;
         for of_operation in work.iter_mut().flatten() {
             of_operation.writes.retain(|&buffer| panels.are_of(buffer));
         }
-        let memory = Memory::new(&device.pool, &program, external)?;
+        let memory = Memory::new(&machine.pool, &program, external)?;
         let words = program.words();
         Ok(Self {
-            threads: device.threads.clone(),
-            arch: device.arch,
+            machine: machine.clone(),
             stale: Stale::new(memory.stale().iter().copied()),
             memory,
-            scratch: AlignedFloats::from_pool(&device.pool, "scratch", scratch)?,
+            scratch: AlignedFloats::from_pool(&machine.pool, "scratch", scratch)?,
             panels,
             work,
             multiplications,
@@ -280,7 +213,7 @@ impl CpuPlan {
                 seed: self.seed,
                 scratch: &mut self.scratch,
                 panels,
-                arch: self.arch,
+                arch: self.machine.arch,
             })?;
             if !settled {
                 self.stale.after(&work.touched);
@@ -299,7 +232,7 @@ impl CpuPlan {
         if self.work[section as usize].is_empty() {
             return Ok(());
         }
-        let threads = self.threads.clone();
+        let threads = self.machine.threads.clone();
         if self.multiplications[section as usize] <= WORTH_WAKING {
             return threads.run_here(|| self.interpret(section, after));
         }

@@ -3,7 +3,7 @@
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::memory::Extent;
 use crate::cpu::parallel::{for_pieces, tree_sum};
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::{PointwiseLoss, PointwiseLossKind};
 

@@ -5,11 +5,11 @@ use crate::cpu::memory::Extent;
 use crate::cpu::panel_cache::{PackedPanels, PanelSource};
 use crate::cpu::parallel::join;
 use crate::cpu::plain::{self, Given, Kind, LayerPanels, LayerSource};
-use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     self, Extents, Layer, by_direction, check, check_vectors, no_panels, of_directions,
     other_input, part_of_direction,
 };
+use crate::cpu::run::{Context, Run};
 use crate::cpu::simd::MOST_LANES;
 use crate::cpu::staged::{self, StagedPanels, StagedSource};
 use crate::cpu::tile::{BackwardRows, Rows};

@@ -5,10 +5,10 @@ use crate::cpu::memory::{Extent, Memory};
 use crate::cpu::panel_cache::{PackedPanels, PanelSource};
 use crate::cpu::parallel::join;
 use crate::cpu::plain::{self, Entering, Kind, LayerPanels, LayerSource};
-use crate::cpu::plan::{Context, Run};
 use crate::cpu::recurrence::{
     self, Extents, Layer, check, no_panels, of_directions, state_extents,
 };
+use crate::cpu::run::{Context, Run};
 use crate::cpu::staged::{self, StagedPanels, StagedSource};
 use crate::cpu::tile::{ForwardRows, Rows};
 use crate::error::Result;

@@ -4,7 +4,7 @@ use crate::cpu::access::{Accesses, elements};
 use crate::cpu::memory::Extent;
 use crate::cpu::number::whole_below;
 use crate::cpu::parallel::{Lane, for_lanes, tree_sum};
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::SoftmaxCrossEntropy;
 

@@ -1,7 +1,7 @@
 //! [`StridedCopies`] on the CPU.
 
 use crate::cpu::access::{Accesses, matrix};
-use crate::cpu::plan::{Context, Run};
+use crate::cpu::run::{Context, Run};
 use crate::error::Result;
 use crate::ops::{CopyJob, Matrix, Region, StridedCopies};
 

@@ -4,7 +4,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::Simd;
 
-use crate::cell::Real;
+use crate::cell::{Number, Real};
 use crate::config::Activation;
 use crate::cpu::simd::{
     self, MOST_LANES, SLOTS, exponential, load, load_slots, store, store_slots,
@@ -89,7 +89,7 @@ impl<S: Simd> Neg for Vector<S> {
     }
 }
 
-impl<S: Simd> Real for Vector<S> {
+impl<S: Simd> Number for Vector<S> {
     type Truth = S::m32s;
 
     #[inline(always)]
@@ -135,7 +135,9 @@ impl<S: Simd> Real for Vector<S> {
     fn tanh(self) -> Self {
         Self::new(self.simd, simd::tanh(self.simd, self.values))
     }
+}
 
+impl<S: Simd> Real for Vector<S> {
     #[inline(always)]
     fn activate(self, activation: Activation) -> Self {
         match activation {

@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::context::{Context, lock};
-use crate::device::{DeviceBuffer, Storage};
+use super::context::Context;
+use super::lock::lock;
+use crate::device::DeviceBuffer;
 use crate::error::{Error, Result};
 use crate::ops::Precision;
 
@@ -200,14 +201,15 @@ pub(crate) fn check_size(
 }
 
 /// The GPU range behind a device buffer.
-pub(crate) fn slice_of<'a>(
+pub(crate) fn slice_of(
     context: &Context,
-    buffer: &'a DeviceBuffer,
+    buffer: &DeviceBuffer,
     what: &str,
-) -> Result<&'a BufferSlice> {
-    match &buffer.storage {
-        Storage::Gpu(slice) if slice.owner == context.id => Ok(slice),
-        _ => Err(Error::ForeignBuffer(what.to_owned())),
+) -> Result<Arc<BufferSlice>> {
+    let slice = buffer.storage::<BufferSlice>(what)?;
+    match slice.owner == context.id {
+        true => Ok(slice),
+        false => Err(Error::ForeignBuffer(what.to_owned())),
     }
 }
 

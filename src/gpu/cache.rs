@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory of files for one adapter and driver.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CacheDirectory {
     directory: PathBuf,
     /// Tells adapters and drivers apart.

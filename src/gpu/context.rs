@@ -1,16 +1,14 @@
-//! What a device's buffers and plans share: the `wgpu` handles, the pipeline cache and the state of being lost.
+//! What a device's buffers and plans share: the `wgpu` handles, what was asked of them and the state of being lost.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::cache::CacheDirectory;
+use super::lock::lock;
 use super::options::GpuOptions;
-use super::pipeline::PipelineCache;
-use super::tuner::Tuner;
 use crate::error::{Error, Result};
 use crate::ops::Precision;
 
@@ -29,22 +27,12 @@ pub(crate) struct Context {
     pub(crate) lost: Lost,
     /// See [`Context::turn`].
     pub(crate) turns: Mutex<()>,
-    pub(crate) pipelines: PipelineCache,
-    /// What was measured of recurrences.
-    pub(crate) tuner: Tuner,
-    /// Where that, and compiled pipelines, outlive the program.
-    pub(crate) cache: Option<CacheDirectory>,
 }
 
 /// A number that no other device has.
 pub(crate) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// The content of a mutex, also after a panic elsewhere: nothing here is left half-changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Context {

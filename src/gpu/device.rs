@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 use super::adapter;
 use super::buffer::{self, BufferSlice};
 use super::cache::CacheDirectory;
-use super::context::{Context, Lost, lock, next_id};
-use super::options::{GpuOptions, LimitsChoice};
+use super::choice::Choices;
+use super::context::{Context, Lost, next_id};
+use super::loader::Loader;
+use super::lock::lock;
+use super::options::{GpuOptions, LimitsChoice, Tuning};
 use super::pipeline::PipelineCache;
 use super::plan::GpuPlan;
-use super::tuner::{self, Tuned, Tuner};
-use crate::device::{Device, DeviceBuffer, Plan, Storage};
+use super::tuner::{self, Tuned};
+use crate::device::{Device, DeviceBuffer, Plan};
 use crate::error::{Error, Result};
 use crate::ops::{BufferId, Precision, Program};
 
@@ -39,7 +42,7 @@ pub fn required_limits() -> wgpu::Limits {
 /// underlying device.
 #[derive(Debug, Clone)]
 pub struct GpuDevice {
-    context: Arc<Context>,
+    loader: Arc<Loader>,
 }
 
 impl GpuDevice {
@@ -115,21 +118,28 @@ impl GpuDevice {
         );
         let cache = options.cache.as_deref();
         let cache = cache.map(|directory| CacheDirectory::new(directory, &info));
+        let pipelines = PipelineCache::new(&device, cache.clone());
+        let context = Context {
+            id: next_id(),
+            device,
+            queue,
+            info,
+            limits,
+            options,
+            lost,
+            turns: Mutex::default(),
+        };
         Self {
-            context: Arc::new(Context {
-                id: next_id(),
-                pipelines: PipelineCache::new(&device, cache.as_ref()),
-                tuner: Tuner::load(cache.as_ref()),
-                cache,
-                device,
-                queue,
-                info,
-                limits,
-                options,
-                lost,
-                turns: Mutex::default(),
+            loader: Arc::new(Loader {
+                context: Arc::new(context),
+                pipelines,
+                choices: Choices::load(cache),
             }),
         }
+    }
+
+    fn context(&self) -> &Arc<Context> {
+        &self.loader.context
     }
 
     /// Measures tiles and strategies for the recurrences of a program that nothing is known of, in buffers of their own, for
@@ -139,9 +149,9 @@ impl GpuDevice {
     /// # Errors
     /// [`Error::Device`] in a browser, where nothing can be waited for; else as [`Device::load`].
     pub fn tune(&self, program: &Program) -> Result<Vec<Tuned>> {
-        self.context.check_lost()?;
+        self.context().check_lost()?;
         match tuner::CAN_TUNE {
-            true => tuner::tune(&self.context, program),
+            true => tuner::tune(&self.loader, program),
             false => Err(Error::Device(
                 "tuning has to wait for the device".to_owned(),
             )),
@@ -150,32 +160,32 @@ impl GpuDevice {
 
     /// Whether programs can have buffers that are stored in this precision: the underlying device has what it takes.
     pub fn can_store(&self, precision: Precision) -> bool {
-        self.context.can_store(precision)
+        self.context().can_store(precision)
     }
 
     /// Tells that the underlying device was lost: from now on every call returns [`Error::DeviceLost`].
     pub fn mark_lost(&self, reason: &str) {
-        self.context.mark_lost(reason);
+        self.context().mark_lost(reason);
     }
 
     /// The underlying device.
     pub fn wgpu_device(&self) -> &wgpu::Device {
-        &self.context.device
+        &self.context().device
     }
 
     /// The underlying queue.
     pub fn wgpu_queue(&self) -> &wgpu::Queue {
-        &self.context.queue
+        &self.context().queue
     }
 
     /// The adapter.
     pub fn adapter_info(&self) -> &wgpu::AdapterInfo {
-        &self.context.info
+        &self.context().info
     }
 
     /// How it was set up.
     pub fn options(&self) -> &GpuOptions {
-        &self.context.options
+        &self.context().options
     }
 
     /// `len` elements of a buffer of the caller's, from byte `offset` on, to be bound to an external buffer, an input or an
@@ -187,9 +197,9 @@ impl GpuDevice {
     /// [`Error::Shape`] if the range is empty, lies outside, or `offset` is not aligned to 256 bytes;
     /// [`Error::Device`] if the buffer lacks the usage `STORAGE`.
     pub fn import(&self, buffer: &wgpu::Buffer, offset: u64, len: usize) -> Result<DeviceBuffer> {
-        self.context.check_lost()?;
-        let slice = BufferSlice::import(&self.context, buffer, offset, len)?;
-        Ok(DeviceBuffer::new(Storage::Gpu(slice), len))
+        self.context().check_lost()?;
+        let slice = BufferSlice::import(self.context(), buffer, offset, len)?;
+        Ok(DeviceBuffer::new(Arc::new(slice), len))
     }
 
     /// Like [`Device::read`], without blocking the executor's thread.
@@ -198,12 +208,13 @@ impl GpuDevice {
     /// As [`Device::read`].
     pub async fn read_async(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>> {
         let slice = self.slice(buffer)?;
-        buffer.check(&range, range.len())?;
+        buffer.check_range(&range, range.len())?;
         let mut values = vec![0.0; range.len()];
         if !values.is_empty() {
-            let staging = buffer::staging(&self.context, 4 * values.len() as u64)?;
-            let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
-            buffer::fetch_async(&self.context, &staging, copy, (&mut values[..]).into()).await?;
+            let staging = buffer::staging(self.context(), 4 * values.len() as u64)?;
+            let copy =
+                buffer::copy_to(self.context(), &slice, range.start, &staging, values.len())?;
+            buffer::fetch_async(self.context(), &staging, copy, (&mut values[..]).into()).await?;
         }
         Ok(values)
     }
@@ -217,17 +228,20 @@ impl GpuDevice {
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
     ) -> Result<GpuPlan> {
-        GpuPlan::load(&self.context, program, external)
+        if self.options().tuning == Tuning::OnFirstUse && tuner::CAN_TUNE {
+            tuner::tune(&self.loader, &program)?;
+        }
+        GpuPlan::load(&self.loader, program, external, None)
     }
 
     #[cfg(test)]
-    pub(crate) fn context(&self) -> &Arc<Context> {
-        &self.context
+    pub(super) fn loader(&self) -> &Loader {
+        &self.loader
     }
 
-    fn slice<'a>(&self, buffer: &'a DeviceBuffer) -> Result<&'a BufferSlice> {
-        self.context.check_lost()?;
-        buffer::slice_of(&self.context, buffer, "argument")
+    fn slice(&self, buffer: &DeviceBuffer) -> Result<Arc<BufferSlice>> {
+        self.context().check_lost()?;
+        buffer::slice_of(self.context(), buffer, "argument")
     }
 }
 
@@ -240,13 +254,13 @@ impl Device for GpuDevice {
     }
 
     fn name(&self) -> String {
-        adapter::describe(&self.context.info)
+        adapter::describe(&self.context().info)
     }
 
     fn buffer(&self, label: &str, len: usize) -> Result<DeviceBuffer> {
-        self.context.check_lost()?;
-        let slice = BufferSlice::create(&self.context, label, (len, Precision::F32))?;
-        Ok(DeviceBuffer::new(Storage::Gpu(slice), len))
+        self.context().check_lost()?;
+        let slice = BufferSlice::create(self.context(), label, (len, Precision::F32))?;
+        Ok(DeviceBuffer::new(Arc::new(slice), len))
     }
 
     fn write(&self, buffer: &DeviceBuffer, offset: usize, values: &[f32]) -> Result<()> {
@@ -255,19 +269,20 @@ impl Device for GpuDevice {
             what: "range of a device buffer",
             detail: format!("{offset} + {}", values.len()),
         })?;
-        buffer.check(&(offset..end), values.len())?;
-        slice.write(&self.context, offset, values)
+        buffer.check_range(&(offset..end), values.len())?;
+        slice.write(self.context(), offset, values)
     }
 
     fn read(&self, buffer: &DeviceBuffer, range: Range<usize>) -> Result<Vec<f32>> {
         let slice = self.slice(buffer)?;
-        buffer.check(&range, range.len())?;
+        buffer.check_range(&range, range.len())?;
         let mut values = vec![0.0; range.len()];
         if !values.is_empty() {
-            let staging = buffer::staging(&self.context, 4 * values.len() as u64)?;
-            let copy = buffer::copy_to(&self.context, slice, range.start, &staging, values.len())?;
+            let staging = buffer::staging(self.context(), 4 * values.len() as u64)?;
+            let copy =
+                buffer::copy_to(self.context(), &slice, range.start, &staging, values.len())?;
             let mut parts = [(&mut values[..]).into()];
-            buffer::fetch(&self.context, &staging, copy, &mut parts)?;
+            buffer::fetch(self.context(), &staging, copy, &mut parts)?;
         }
         Ok(values)
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::choice::TILES;
+
 /// Which limits to request from the adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitsChoice {
@@ -124,7 +126,7 @@ impl GpuOptions {
     /// How many sequences a workgroup of the recurrent kernels takes: 1, 4, 8 or 16 (another number is taken as the next
     /// smaller one of these). Without it a table says, by the size of the batch and the kind of adapter.
     pub fn tile(mut self, sequences: usize) -> Self {
-        let tiles = crate::gpu::TILES.into_iter().rev();
+        let tiles = TILES.into_iter().rev();
         self.tile = Some({ tiles }.find(|tile| *tile <= sequences).unwrap_or(1));
         self
     }

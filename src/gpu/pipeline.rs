@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::cache::CacheDirectory;
-use super::context::{Context, lock};
-use super::recorder::UNIFORM_BYTES;
+use super::context::Context;
+use super::lock::lock;
 use super::shader::{Access, Shader};
 use super::texture;
 use crate::error::{Error, Result};
@@ -65,8 +65,8 @@ pub(crate) struct PipelineCache {
     layouts: Mutex<HashMap<Vec<Access>, StorageLayout>>,
     modules: Mutex<HashMap<Arc<str>, wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
-    /// What the driver compiled, to be kept in a file.
-    compiled: Option<wgpu::PipelineCache>,
+    /// What the driver compiled, and where it is kept in a file.
+    compiled: Option<(wgpu::PipelineCache, CacheDirectory)>,
 }
 
 /// The file of what the driver compiled, and how much of it is looked at.
@@ -103,12 +103,15 @@ fn texture_entry(binding: u32, precision: Precision) -> wgpu::BindGroupLayoutEnt
     }
 }
 
+/// The largest uniform of a kernel, and the size of the uniform binding.
+pub(crate) const UNIFORM_BYTES: usize = 4096;
+
 /// Bytes of the binding of a relative step; WebGL-class adapters want multiples of 16.
 pub(crate) const STEP_BYTES: u64 = 16;
 
 impl PipelineCache {
     /// With what `cache` keeps, where the device has the feature for it.
-    pub(crate) fn new(device: &wgpu::Device, cache: Option<&CacheDirectory>) -> Self {
+    pub(crate) fn new(device: &wgpu::Device, cache: Option<CacheDirectory>) -> Self {
         let uniform = wgpu::BufferBindingType::Uniform;
         let parameters = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("parameters"),
@@ -124,7 +127,7 @@ impl PipelineCache {
             pipelines: Mutex::default(),
             compiled: cache
                 .filter(|_| (device.features()).contains(wgpu::Features::PIPELINE_CACHE))
-                .map(|cache| compiled(device, cache)),
+                .map(|cache| (compiled(device, &cache), cache)),
         }
     }
 
@@ -220,7 +223,7 @@ impl PipelineCache {
                             // Kernels write workgroup memory before they read it.
                             zero_initialize_workgroup_memory: false,
                         },
-                        cache: self.compiled.as_ref(),
+                        cache: self.compiled.as_ref().map(|(compiled, _)| compiled),
                     })
             })
             .map_err(describe)?;
@@ -241,8 +244,7 @@ impl PipelineCache {
             requests.iter().filter(absent).collect()
         };
         self.create_all(context, &missing)?;
-        if let (Some(compiled), Some(cache), false) =
-            (&self.compiled, &context.cache, missing.is_empty())
+        if let (Some((compiled, cache)), false) = (&self.compiled, missing.is_empty())
             && let Some(bytes) = compiled.get_data()
         {
             cache.store(COMPILED_FILE, &bytes);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::adapter;
 use super::buffer::{self, BufferSlice, Part};
+use super::choice::Choice;
 use super::context::Context;
 use super::kernel;
-use super::options::Tuning;
-use super::pipeline::STEP_BYTES;
-use super::recorder::{Binding, Recorded, Recorder, Recording, UNIFORM_BYTES};
+use super::loader::Loader;
+use super::pipeline::{STEP_BYTES, UNIFORM_BYTES};
+use super::recorder::{Binding, Recorded, Recorder, Recording};
 use super::shader::Access;
 use super::texture::TextureCopy;
-use super::tuner::{self, Choice};
 use crate::device;
 use crate::device::{DeviceBuffer, Plan, Span};
 use crate::error::{Error, Result};
@@ -44,32 +44,14 @@ pub struct GpuPlan {
 }
 
 impl GpuPlan {
-    pub(crate) fn load(
-        context: &Arc<Context>,
-        program: Program,
-        external: &[(BufferId, DeviceBuffer)],
-    ) -> Result<Self> {
-        if context.options.tuning == Tuning::OnFirstUse && tuner::CAN_TUNE {
-            tuner::tune(context, &program)?;
-        }
-        Self::load_with(context, program, external, None)
-    }
-
-    /// For the tuner: a program without external buffers, its recurrences as `choice` says.
-    pub(super) fn load_as(
-        context: &Arc<Context>,
-        program: Program,
-        choice: Choice,
-    ) -> Result<Self> {
-        Self::load_with(context, program, &[], Some(choice))
-    }
-
-    fn load_with(
-        context: &Arc<Context>,
+    /// Loads a program, all its recurrences as `choice` says if the tuner asks for one.
+    pub(super) fn load(
+        loader: &Loader,
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
         choice: Option<Choice>,
     ) -> Result<Self> {
+        let context = &loader.context;
         context.check_lost()?;
         for spec in program.buffers() {
             if !context.can_store(spec.precision) {
@@ -85,35 +67,32 @@ impl GpuPlan {
             }
             buffer::check_size(context, &spec.label, (spec.len, spec.precision))?;
         }
-        let recorder = || Recorder::new(context, &program, external).with_choice(choice);
+        let recorder = || Recorder::new(loader, &program, external).with_choice(choice);
         let mut recording = record_all(recorder(), &program)?;
         if recording.reads_what_it_writes() {
             recording = record_all(recorder().without_textures(), &program)?;
         }
-        Self::assemble(context, program, external, recording)
+        Self::assemble(loader, program, external, recording)
     }
 
     /// Creates what a recording needs.
-    pub(crate) fn assemble(
-        context: &Arc<Context>,
+    pub(super) fn assemble(
+        loader: &Loader,
         program: Program,
         external: &[(BufferId, DeviceBuffer)],
         recording: Recording,
     ) -> Result<Self> {
+        let Loader {
+            context, pipelines, ..
+        } = loader;
         check_recording(context, &recording)?;
         let buffers = bind_buffers(context, &program, external)?;
-        let pipelines = context.pipelines.get_all(context, &recording.pipelines)?;
+        let compiled = pipelines.get_all(context, &recording.pipelines)?;
         let tables = Tables::new(context, &recording)?;
         check_aliases(&program, &recording, &buffers)?;
         let textures = textures(context, &program, &recording)?;
         let refreshes = refreshes(&recording, &textures);
-        let groups = bind_groups(
-            context,
-            &program,
-            &recording,
-            (&buffers, &textures),
-            &tables,
-        )?;
+        let groups = bind_groups(loader, &program, &recording, (&buffers, &textures), &tables)?;
         let own = (0..).zip(&buffers).filter(|(index, _)| {
             let mut given = external.iter();
             !given.any(|(id, _)| id.0 == *index)
@@ -123,14 +102,14 @@ impl GpuPlan {
             bytes: own
                 + tables.bytes()
                 + textures.iter().map(|(_, copy)| copy.bytes()).sum::<u64>(),
-            parameters: tables.bind(context)?,
+            parameters: tables.bind(loader)?,
             table: tables.words,
             step_stride: tables.step_stride as u32,
             context: Arc::clone(context),
             program,
             buffers,
             groups,
-            pipelines,
+            pipelines: compiled,
             labels: (recording.pipelines.iter())
                 .map(|request| request.shader.label().to_owned())
                 .collect(),
@@ -485,7 +464,7 @@ fn bind_buffers(
     external: &[(BufferId, DeviceBuffer)],
 ) -> Result<Vec<BufferSlice>> {
     let bind = |(spec, given): (&BufferSpec, Option<&DeviceBuffer>)| match given {
-        Some(buffer) => buffer::slice_of(context, buffer, &spec.label).cloned(),
+        Some(buffer) => buffer::slice_of(context, buffer, &spec.label).map(Arc::unwrap_or_clone),
         None => BufferSlice::create(context, &spec.label, (spec.len, spec.precision)),
     };
     let given = device::bind(program, external)?;
@@ -551,7 +530,8 @@ impl Tables {
     }
 
     /// Group 0.
-    fn bind(&self, context: &Context) -> Result<wgpu::BindGroup> {
+    fn bind(&self, loader: &Loader) -> Result<wgpu::BindGroup> {
+        let context = &loader.context;
         let entry = |binding, buffer, size| wgpu::BindGroupEntry {
             binding,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -565,7 +545,7 @@ impl Tables {
                 .device
                 .create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some("parameters"),
-                    layout: context.pipelines.parameters_layout(),
+                    layout: loader.pipelines.parameters_layout(),
                     entries: &[
                         entry(0, &self.uniforms, UNIFORM_BYTES as u64),
                         entry(1, &self.steps, STEP_BYTES),
@@ -631,18 +611,19 @@ fn refreshes(recording: &Recording, textures: &[(BufferId, TextureCopy)]) -> [Ve
 
 /// Group 1 of every dispatch.
 fn bind_groups(
-    context: &Context,
+    loader: &Loader,
     program: &Program,
     recording: &Recording,
     (buffers, textures): (&[BufferSlice], &[(BufferId, TextureCopy)]),
     tables: &Tables,
 ) -> Result<Vec<wgpu::BindGroup>> {
+    let context = &loader.context;
     let bind = |bindings: &Vec<Binding>| {
         let access: Vec<Access> = bindings
             .iter()
             .map(|binding| binding.access(program))
             .collect();
-        let layout = context.pipelines.storage_layout(context, &access)?;
+        let layout = loader.pipelines.storage_layout(context, &access)?;
         let resource = |binding: &Binding| match binding {
             Binding::Read(id) | Binding::ReadWrite(id) => {
                 wgpu::BindingResource::Buffer(buffers[id.0].binding())
@@ -699,7 +680,7 @@ mod tests {
         let device = GpuDevice::request_blocking(&GpuOptions::new()).unwrap();
         let mut program = Program::new();
         let values = program.buffer("values", 1, Role::Output);
-        let mut recorder = Recorder::new(device.context(), &program, &[]);
+        let mut recorder = Recorder::new(device.loader(), &program, &[]);
         for step in [4, 2, 5, 0, 3] {
             let dispatch = Dispatch {
                 shader: &shader,
@@ -715,7 +696,7 @@ mod tests {
         let recording = recorder.finish();
         assert_eq!(recording.uniforms.len(), 256);
         assert_eq!((recording.groups.len(), recording.steps), (1, 6));
-        let mut plan = GpuPlan::assemble(device.context(), program, &[], recording).unwrap();
+        let mut plan = GpuPlan::assemble(device.loader(), program, &[], recording).unwrap();
         plan.run(Section::Prepare).unwrap();
         let mut result = [0.0];
         plan.read(values, &mut result).unwrap();
@@ -729,7 +710,7 @@ mod tests {
         let device = GpuDevice::request_blocking(&GpuOptions::new()).unwrap();
         let mut program = Program::new();
         let values = program.buffer("values", 1, Role::Output);
-        let mut recorder = Recorder::new(device.context(), &program, &[]);
+        let mut recorder = Recorder::new(device.loader(), &program, &[]);
         let dispatch = Dispatch {
             shader: &shader,
             overrides: &[],

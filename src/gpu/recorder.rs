@@ -4,17 +4,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::buffer;
-use super::context::Context;
+use super::choice::Choice;
+use super::loader::Loader;
 use super::options::GpuOptions;
-use super::pipeline::{PipelineKey, PipelineRequest};
+use super::pipeline::{PipelineKey, PipelineRequest, UNIFORM_BYTES};
 use super::shader::{Access, Shader, TEXTURE_WIDTH};
-use super::tuner::Choice;
 use crate::device::DeviceBuffer;
 use crate::error::{Error, Result, checked_product};
-use crate::ops::{BufferId, Precision, Program, Recurrence, Region, Role, TableOffset};
-
-/// The largest uniform of a kernel, and the size of the uniform binding.
-pub(crate) const UNIFORM_BYTES: usize = 4096;
+use crate::ops::{BufferId, Precision, Program, Region, Role, TableOffset};
 
 /// What uniforms are aligned to: WebGPU's default for a dynamic offset, which no adapter exceeds.
 const UNIFORM_ALIGNMENT: usize = 256;
@@ -122,7 +119,7 @@ impl Recording {
 /// What a kernel records into.
 #[derive(Debug)]
 pub(crate) struct Recorder<'a> {
-    context: &'a Context,
+    loader: &'a Loader,
     program: &'a Program,
     external: &'a [(BufferId, DeviceBuffer)],
     textures: bool,
@@ -137,12 +134,12 @@ pub(crate) struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// For a program whose `external` buffers are the caller's.
     pub(crate) fn new(
-        context: &'a Context,
+        loader: &'a Loader,
         program: &'a Program,
         external: &'a [(BufferId, DeviceBuffer)],
     ) -> Self {
         Self {
-            context,
+            loader,
             program,
             external,
             textures: true,
@@ -190,19 +187,20 @@ impl<'a> Recorder<'a> {
 
     /// The device's limits.
     pub(crate) fn limits(&self) -> &wgpu::Limits {
-        &self.context.limits
+        &self.loader.context.limits
     }
 
     /// What the caller asked of the device: strategy, budget of a submission.
     pub(crate) fn options(&self) -> &GpuOptions {
-        &self.context.options
+        &self.loader.context.options
     }
 
     /// The smallest subgroup that the kernels with broadcasts may meet; `None` where they cannot run: they need eight lanes.
     pub(crate) fn subgroup_size(&self) -> Option<usize> {
-        let smallest = self.context.info.subgroup_min_size as usize;
+        let smallest = self.loader.context.info.subgroup_min_size as usize;
         let usable = self.options().subgroups
             && self
+                .loader
                 .context
                 .device
                 .features()
@@ -215,7 +213,7 @@ impl<'a> Recorder<'a> {
         // Asked once: the answer is in files, and every matrix product wants it.
         static THREADS: LazyLock<usize> =
             LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
-        (self.context.info.device_type == wgpu::DeviceType::Cpu).then(|| *THREADS)
+        (self.loader.context.info.device_type == wgpu::DeviceType::Cpu).then(|| *THREADS)
     }
 
     /// Whether kernels can read a buffer through a copy as a texture: weights, which few sections write.
@@ -243,10 +241,9 @@ impl<'a> Recorder<'a> {
         self.forced
     }
 
-    /// What the tuner found for an operation of a kernel.
-    pub(crate) fn tuned(&self, kernel: &str, op: &Recurrence) -> Option<Choice> {
-        let weights = self.stored(op.weights);
-        self.context.tuner.choice(kernel, op, weights)
+    /// What the tuner found for an operation, by its key.
+    pub(crate) fn tuned(&self, key: &str) -> Option<Choice> {
+        self.loader.choices.get(key)
     }
 
     /// How a buffer is stored; another program's is refused elsewhere.
@@ -275,7 +272,7 @@ impl<'a> Recorder<'a> {
         let given = |wanted: BufferId| {
             let mut external = self.external.iter();
             let (_, buffer) = external.find(|(id, _)| *id == wanted)?;
-            buffer::slice_of(self.context, buffer, "external buffer").ok()
+            buffer::slice_of(&self.loader.context, buffer, "external buffer").ok()
         };
         let shared = || Some(given(a)?.buffer() == given(b)?.buffer());
         a == b || shared() == Some(true)

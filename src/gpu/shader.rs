@@ -129,8 +129,3 @@ impl Shader {
         self.uniform_bytes
     }
 }
-
-/// Every shader of the crate, one entry for each set of modules.
-pub fn all() -> Vec<Shader> {
-    super::kernel::shaders()
-}

@@ -5,25 +5,15 @@
 //! steps, in buffers of its own that hold zeros, and keeps the fastest: first the way of inputs and weights, then tile
 //! and strategy.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::str::FromStr;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::cache::CacheDirectory;
-use super::context::{Context, lock};
-use super::kernel::{TILES, cell_name, table_choice};
+use super::choice::{Choice, TILES};
+use super::kernel::{table_choice, tuning_key};
+use super::loader::Loader;
 use super::plan::GpuPlan;
 use super::recorder::Recorder;
 use crate::error::{Error, Result};
-use crate::ops::{BufferId, Operation, Precision, Program, Recurrence, RecurrentBackward, Section};
-
-/// The cache's file, and what its first line says.
-const FILE: &str = "tuning.txt";
-const HEADER: &str = concat!("wgpu-rnn ", env!("CARGO_PKG_VERSION"), " tuning");
-/// The largest file that is looked at.
-const MOST_BYTES: u64 = 1 << 20;
+use crate::ops::{BufferId, Operation, Program, Recurrence, RecurrentBackward, Section};
 
 /// Whether there is a way to wait for a measurement: not in a browser.
 pub(crate) const CAN_TUNE: bool = cfg!(not(target_family = "wasm"));
@@ -36,51 +26,6 @@ const WINDOW_STEPS: usize = 4;
 const HOPELESS: f64 = 1.5;
 const REPEATS: usize = 3;
 
-/// How a recurrence is dispatched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Choice {
-    pub(crate) persistent: bool,
-    /// Sequences of a workgroup.
-    pub(crate) tile: usize,
-    /// Inputs by subgroup broadcast, else through workgroup memory.
-    pub(crate) broadcast: bool,
-    /// Weights by a texture.
-    pub(crate) texture: bool,
-}
-
-impl std::fmt::Display for Choice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let pick = |on: bool, yes, no| if on { yes } else { no };
-        let strategy = pick(self.persistent, "persistent", "step");
-        let inputs = pick(self.broadcast, "broadcast", "staged");
-        let weights = pick(self.texture, "texture", "buffer");
-        write!(f, "{strategy} {} {inputs} {weights}", self.tile)
-    }
-}
-
-impl FromStr for Choice {
-    type Err = ();
-
-    fn from_str(text: &str) -> std::result::Result<Self, ()> {
-        let either = |word: &str, yes: &str, no: &str| match word {
-            word if word == yes => Ok(true),
-            word if word == no => Ok(false),
-            _ => Err(()),
-        };
-        let words: Vec<&str> = text.split(' ').collect();
-        let &[strategy, tile, inputs, weights] = words.as_slice() else {
-            return Err(());
-        };
-        let tile = tile.parse().map_err(|_| ())?;
-        Ok(Self {
-            persistent: either(strategy, "persistent", "step")?,
-            tile: TILES.contains(&tile).then_some(tile).ok_or(())?,
-            broadcast: either(inputs, "broadcast", "staged")?,
-            texture: either(weights, "texture", "buffer")?,
-        })
-    }
-}
-
 /// What was found for an operation; see [`GpuDevice::tune`](super::GpuDevice::tune).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuned {
@@ -92,68 +37,6 @@ pub struct Tuned {
     pub seconds: f64,
     /// The same of what the table would have chosen.
     pub table_seconds: f64,
-}
-
-/// What is known of a device.
-#[derive(Debug, Default)]
-pub(crate) struct Tuner {
-    choices: Mutex<BTreeMap<String, Choice>>,
-}
-
-impl Tuner {
-    /// Reads what was found earlier; lines that make no sense are left out.
-    pub(crate) fn load(cache: Option<&CacheDirectory>) -> Self {
-        let bytes = cache.and_then(|cache| cache.load(FILE, MOST_BYTES));
-        let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
-        let mut lines = text.lines();
-        let known = match lines.next() {
-            Some(HEADER) => lines.filter_map(|line| {
-                let (key, choice) = line.split_once(": ")?;
-                Some((key.to_owned(), choice.parse().ok()?))
-            }),
-            _ => return Self::default(),
-        };
-        Self {
-            choices: Mutex::new(known.collect()),
-        }
-    }
-
-    fn store(&self, cache: &CacheDirectory) {
-        let mut text = format!("{HEADER}\n");
-        for (key, choice) in lock(&self.choices).iter() {
-            let _ = writeln!(text, "{key}: {choice}");
-        }
-        cache.store(FILE, text.as_bytes());
-    }
-
-    /// What suits an operation, if that was measured.
-    pub(crate) fn choice(
-        &self,
-        kernel: &str,
-        op: &Recurrence,
-        weights: Precision,
-    ) -> Option<Choice> {
-        lock(&self.choices).get(&key(kernel, op, weights)).copied()
-    }
-}
-
-/// What tells operations apart whose measurements may differ.
-fn key(kernel: &str, op: &Recurrence, weights: Precision) -> String {
-    let (first, last) = (op.steps.start, op.steps.end);
-    let rows = op.offsets.offsets()[last] - op.offsets.offsets()[first];
-    let [batch, steps, rows] =
-        [op.offsets.batch_size(first), op.steps.len(), rows].map(|size| size.next_power_of_two());
-    let stored = match weights {
-        Precision::F32 => "",
-        Precision::F16 => " half",
-    };
-    format!(
-        "{kernel} {} hidden {} state {} directions {} batch {batch} steps {steps} rows {rows}{stored}",
-        cell_name(op),
-        op.hidden,
-        op.state,
-        op.directions,
-    )
 }
 
 /// An operation of which there are candidates.
@@ -187,7 +70,7 @@ impl<'a> Tunable<'a> {
             Self::Backward(_) => "recurrent_backward",
         };
         let op = self.recurrence();
-        key(kernel, op, program.spec(op.weights.buffer).precision)
+        tuning_key(kernel, op, program.spec(op.weights.buffer).precision)
     }
 
     /// The buffers that it touches.
@@ -234,15 +117,15 @@ impl<'a> Tunable<'a> {
 }
 
 /// Measures the recurrences of a program that nothing is known of, remembers the choices and writes them to the cache.
-pub(crate) fn tune(context: &Arc<Context>, program: &Program) -> Result<Vec<Tuned>> {
+pub(crate) fn tune(loader: &Loader, program: &Program) -> Result<Vec<Tuned>> {
     let mut all = Vec::new();
     for section in Section::ALL {
         for tunable in program.section(section).iter().flat_map(Tunable::all_of) {
             let key = tunable.key(program);
-            if lock(&context.tuner.choices).contains_key(&key) {
+            if loader.choices.get(&key).is_some() {
                 continue;
             }
-            let measured = Measurement::new(context, program, tunable).best();
+            let measured = Measurement::new(loader, program, tunable).best();
             let (choice, seconds, table_seconds) = match measured {
                 Err(Error::OutOfMemory(what)) => {
                     log::warn!("no room to tune `{key}`: {what}");
@@ -251,7 +134,7 @@ pub(crate) fn tune(context: &Arc<Context>, program: &Program) -> Result<Vec<Tune
                 other => other?,
             };
             log::info!("tuned {key}: {choice}, {seconds:.2e} s against {table_seconds:.2e} s");
-            lock(&context.tuner.choices).insert(key.clone(), choice);
+            loader.choices.insert(&key, choice);
             all.push(Tuned {
                 key,
                 choice: choice.to_string(),
@@ -260,24 +143,24 @@ pub(crate) fn tune(context: &Arc<Context>, program: &Program) -> Result<Vec<Tune
             });
         }
     }
-    if let (Some(cache), false) = (&context.cache, all.is_empty()) {
-        context.tuner.store(cache);
+    if !all.is_empty() {
+        loader.choices.store();
     }
     Ok(all)
 }
 
 /// The candidates of one operation.
 struct Measurement<'a> {
-    context: &'a Arc<Context>,
+    loader: &'a Loader,
     op: &'a Recurrence,
     program: Program,
     measured: Vec<(Choice, f64)>,
 }
 
 impl<'a> Measurement<'a> {
-    fn new(context: &'a Arc<Context>, program: &Program, tunable: Tunable<'a>) -> Self {
+    fn new(loader: &'a Loader, program: &Program, tunable: Tunable<'a>) -> Self {
         Self {
-            context,
+            loader,
             op: tunable.recurrence(),
             program: program.only(&tunable.buffers(), tunable.windows()),
             measured: Vec::new(),
@@ -286,7 +169,7 @@ impl<'a> Measurement<'a> {
 
     /// The fastest candidate, its seconds, and those of the table's.
     fn best(mut self) -> Result<(Choice, f64, f64)> {
-        let recorder = Recorder::new(self.context, &self.program, &[]);
+        let recorder = Recorder::new(self.loader, &self.program, &[]);
         let table = table_choice((self.op, 1), &recorder);
         let broadcasts = recorder.subgroup_size().is_some();
         let textures = recorder.can_texture(self.op.weights.buffer) && self.op.layout.slots == 4;
@@ -334,7 +217,7 @@ impl<'a> Measurement<'a> {
         if self.measured.iter().any(|(known, _)| *known == choice) {
             return Ok(());
         }
-        let plan = GpuPlan::load_as(self.context, self.program.clone(), choice);
+        let plan = GpuPlan::load(self.loader, self.program.clone(), &[], Some(choice));
         let mut plan = match plan {
             Err(Error::Limit { what, .. }) => {
                 log::debug!("{choice} is beyond the limits: {what}");
@@ -359,40 +242,12 @@ impl<'a> Measurement<'a> {
 
     /// Seconds of a run: by timestamps where the device has them, else by the host's clock.
     fn run(&self, plan: &mut GpuPlan) -> Result<f64> {
-        let features = self.context.device.features();
+        let features = self.loader.context.device.features();
         if features.contains(wgpu::Features::TIMESTAMP_QUERY) {
             return plan.duration(Section::Forward);
         }
         let start = Instant::now();
         plan.run_and_wait(Section::Forward)?;
         Ok(start.elapsed().as_secs_f64())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn choices_are_written_as_they_are_read() {
-        for index in 0..16 {
-            let choice = Choice {
-                persistent: index & 1 > 0,
-                tile: TILES[index >> 1 & 3],
-                broadcast: index & 8 > 0,
-                texture: index & 4 > 0,
-            };
-            assert_eq!(choice.to_string().parse(), Ok(choice));
-        }
-        for text in [
-            "",
-            "step 4 staged",
-            "step 5 staged buffer",
-            "step -4 staged buffer",
-            "step 4 staged buffer buffer",
-            "walk 4 staged buffer",
-        ] {
-            assert_eq!(text.parse::<Choice>(), Err(()), "{text}");
-        }
     }
 }

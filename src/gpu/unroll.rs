@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use super::context::lock;
+use super::lock::lock;
 
 /// Texts that are made once for each key: every plan that is loaded names the same few again, and unrolling one takes as long
 /// as a small network's run on a GPU.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::ops::{Region, TableOffset};
 
 /// Whole numbers up to this are exact in `f32`, so it bounds ids, classes and steps.
-pub(crate) const MOST_WHOLE: usize = 1 << 24;
+pub const MOST_WHOLE: usize = 1 << 24;
 
 /// Some columns of a matrix: of each row `width` contiguous elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +50,15 @@ pub struct EmbeddingRows {
 
 impl EmbeddingRows {
     /// Elements that are written of each target row.
-    pub(crate) fn written(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.width + self.features.map_or(0, |features| features.width)
     }
 
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks the sizes that the buffers do not tell.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for more entries than `f32` holds ids of; [`Error::State`] if target rows overlap.
+    pub fn validate(&self) -> Result<()> {
         validate_entries(self.entries)?;
         match self.target_stride < self.written() {
             true => Err(Error::State("rows of embeddings overlap in their target")),
@@ -85,7 +89,11 @@ pub struct EmbeddingRowsBackward {
 }
 
 impl EmbeddingRowsBackward {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks the sizes that the buffers do not tell.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for more entries than `f32` holds ids of.
+    pub fn validate(&self) -> Result<()> {
         validate_entries(self.entries)
     }
 }
@@ -130,7 +138,11 @@ pub struct PoolRows {
 }
 
 impl PoolRows {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks what the buffers do not tell.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the winners do not go with the kind; [`Error::Shape`] for more steps than `f32` holds.
+    pub fn validate(&self) -> Result<()> {
         validate_pool(self.kind, self.winners, &self.packing)
     }
 }
@@ -154,7 +166,11 @@ pub struct PoolRowsBackward {
 }
 
 impl PoolRowsBackward {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks what the buffers do not tell.
+    ///
+    /// # Errors
+    /// As [`PoolRows::validate`].
+    pub fn validate(&self) -> Result<()> {
         validate_pool(self.kind, self.winners, &self.packing)
     }
 }

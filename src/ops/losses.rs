@@ -5,7 +5,7 @@
 //! Where no weight is left both are 0.
 
 use crate::error::{Error, Result};
-use crate::ops::{Operation, Region};
+use crate::ops::Region;
 
 /// Classes of [`SoftmaxCrossEntropy`] at most.
 const MOST_CLASSES: usize = 1 << 20;
@@ -73,7 +73,11 @@ impl PointwiseLossKind {
         }
     }
 
-    pub(crate) fn validate(self) -> Result<()> {
+    /// Checks its constants.
+    ///
+    /// # Errors
+    /// [`Error::Option`] that names the one out of range.
+    pub fn validate(self) -> Result<()> {
         match self {
             PointwiseLossKind::Huber { delta } if !(delta > 0.0 && delta.is_finite()) => {
                 let reason = format!("must be greater than zero and finite, not {delta}");
@@ -157,21 +161,6 @@ pub struct MeanSquaredError {
     pub len: usize,
 }
 
-impl From<MeanSquaredError> for Operation {
-    fn from(operation: MeanSquaredError) -> Self {
-        Self::PointwiseLoss(PointwiseLoss {
-            kind: PointwiseLossKind::Squared,
-            prediction: operation.prediction,
-            target: operation.target,
-            weights: None,
-            gradient: operation.gradient,
-            loss: operation.loss,
-            rows: operation.len,
-            width: 1,
-        })
-    }
-}
-
 /// Softmax cross-entropy of rows of logits `x` with one class `y` each, PyTorch's definition with class weights `c` and
 /// label smoothing `s`: a row's loss is `sum over classes k of q_k (ln(sum over j of e^x_j) - x_k)` with
 /// `q_k = c_k ((1 - s) [k = y] + s / classes)`, stable for any logits; with `w` the weights of rows,
@@ -202,7 +191,11 @@ pub struct SoftmaxCrossEntropy {
 }
 
 impl SoftmaxCrossEntropy {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks its constants.
+    ///
+    /// # Errors
+    /// [`Error::Option`] that names the one out of range.
+    pub fn validate(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.smoothing) {
             let reason = format!("must be from 0 to 1, not {}", self.smoothing);
             return Err(Error::option("smoothing", reason));

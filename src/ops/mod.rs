@@ -18,28 +18,32 @@ mod products;
 mod program;
 mod random;
 mod recurrent;
+mod region;
 
 pub use directions::{MergeDirections, SplitDirections};
-pub(crate) use layers::MOST_WHOLE;
 pub use layers::{
-    Columns, EmbeddingRows, EmbeddingRowsBackward, PoolKind, PoolRows, PoolRowsBackward,
+    Columns, EmbeddingRows, EmbeddingRowsBackward, MOST_WHOLE, PoolKind, PoolRows, PoolRowsBackward,
 };
 pub use losses::{
     MeanSquaredError, PointwiseLoss, PointwiseLossKind, SoftmaxCrossEntropy, check_targets,
 };
 pub use moves::{CopyJob, Elementwise, ElementwiseKind, Fill, GatherRows, StridedCopies};
 pub use norms::{LayerNormRows, LayerNormRowsBackward};
-pub(crate) use optimizers::{COUNTER_CARRY, NORM_SCALE};
-pub use optimizers::{GradientNorm, OptimizerControl, OptimizerStep, StepSettings, UpdateRule};
+pub use optimizers::{
+    COUNTER_CARRY, GradientNorm, NORM_SCALE, OptimizerControl, OptimizerStep, StepSettings,
+    UpdateRule,
+};
 pub use products::{ColumnSums, Gemm, Matrix, RowMap};
-pub use program::{
-    BufferId, BufferSpec, Precision, Program, Region, Role, SEED_WORDS, Section, TableOffset,
-};
-pub use random::{DropoutRows, RandomPurpose, RandomSite};
+pub use program::{BufferSpec, Precision, Program, Role, SEED_WORDS, Section};
+pub use random::DropoutRows;
 pub use recurrent::{
-    LayerStep, Mode, Recurrence, RecurrentBackward, RecurrentBackwardWave, RecurrentWave,
-    StackStep, StateRegions,
+    LayerStep, Recurrence, RecurrentBackward, RecurrentBackwardWave, RecurrentWave, StackStep,
+    StateRegions,
 };
+pub use region::{BufferId, Region, TableOffset};
+
+pub use crate::config::Mode;
+pub use crate::random::{RandomPurpose, RandomSite};
 
 /// One operation.
 #[derive(Debug, Clone)]
@@ -200,3 +204,47 @@ operation_from!(
     OptimizerControl,
     OptimizerStep
 );
+
+impl From<Recurrence> for Operation {
+    fn from(operation: Recurrence) -> Self {
+        Self::RecurrentForward(operation)
+    }
+}
+
+impl From<MeanSquaredError> for Operation {
+    fn from(operation: MeanSquaredError) -> Self {
+        Self::PointwiseLoss(PointwiseLoss {
+            kind: PointwiseLossKind::Squared,
+            prediction: operation.prediction,
+            target: operation.target,
+            weights: None,
+            gradient: operation.gradient,
+            loss: operation.loss,
+            rows: operation.len,
+            width: 1,
+        })
+    }
+}
+
+impl LayerStep {
+    /// What it is made of, in this order.
+    pub fn parts(&self) -> Vec<Operation> {
+        let mut parts = vec![Operation::from(self.first_h)];
+        parts.extend(self.first_c.map(Operation::from));
+        parts.extend([
+            self.projection.into(),
+            self.recurrence.clone().into(),
+            self.output.into(),
+            self.last_h.into(),
+        ]);
+        parts.extend(self.last_c.map(Operation::from));
+        parts
+    }
+}
+
+impl StackStep {
+    /// What it is made of, in this order.
+    pub fn parts(&self) -> Vec<Operation> {
+        self.layers.iter().flat_map(LayerStep::parts).collect()
+    }
+}

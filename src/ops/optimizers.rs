@@ -7,10 +7,10 @@ use crate::ops::{Region, TableOffset};
 
 /// What the smaller of the two sums of a [`GradientNorm`] multiplies values by: `2^-80`. The square of the largest `f32`
 /// times this fits `f32` with room for four thousand million of them.
-pub(crate) const NORM_SCALE: f32 = 1.0 / (1u128 << 80) as f32;
+pub const NORM_SCALE: f32 = 1.0 / (1u128 << 80) as f32;
 
 /// One word of a counter counts this far, then the other counts one: `f32` holds both exactly.
-pub(crate) const COUNTER_CARRY: f32 = (1 << 20) as f32;
+pub const COUNTER_CARRY: f32 = (1 << 20) as f32;
 
 /// Sums over values, each in a fixed order: the squares of the finite ones; the same of these times `2^-80`, for norms
 /// whose square `f32` does not hold; how many values are not finite.
@@ -202,14 +202,17 @@ pub struct OptimizerStep {
 
 impl OptimizerStep {
     /// Elements of the settings.
-    pub(crate) fn settings_len(&self) -> usize {
+    pub fn settings_len(&self) -> usize {
         self.groups
             .saturating_mul(2)
             .saturating_add(StepSettings::LEN)
     }
 
-    /// Checks that the segments rise, end where the parameters end and belong to groups that are there.
-    pub(crate) fn check_segments(&self, words: &[u32]) -> Result<()> {
+    /// Checks that the segments, the table's words, rise, end where the parameters end and belong to groups that are there.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if not.
+    pub fn check_segments(&self, words: &[u32]) -> Result<()> {
         let mut before = 0;
         for segment in words.chunks_exact(2) {
             let (end, group) = (segment[0] as usize, segment[1] as usize);

@@ -3,47 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
-use crate::ops::Operation;
-
-/// A buffer of a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BufferId(pub(crate) usize);
-
-/// A place in a buffer: everything from element `offset` on; the operation's sizes say how far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    /// The buffer.
-    pub buffer: BufferId,
-    /// First element.
-    pub offset: usize,
-}
-
-impl Region {
-    /// The place `elements` further on.
-    pub fn at(self, elements: usize) -> Self {
-        Self {
-            buffer: self.buffer,
-            offset: self.offset + elements,
-        }
-    }
-}
-
-impl From<BufferId> for Region {
-    fn from(buffer: BufferId) -> Self {
-        Self { buffer, offset: 0 }
-    }
-}
-
-/// A place in the program's table of `u32`: the first word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TableOffset(pub(crate) usize);
-
-impl TableOffset {
-    /// The place `words` further on.
-    pub fn at(self, words: usize) -> Self {
-        Self(self.0 + words)
-    }
-}
+use crate::ops::{BufferId, Operation, TableOffset};
 
 /// What a buffer is for; bytes are reported by role. A caller's buffer can be bound to one that is external, an input or an
 /// output when the program is loaded; the two latter are made by the device if none is given.
@@ -131,7 +91,7 @@ pub struct Program {
 
 impl Role {
     /// Whether a caller's buffer may be bound to it.
-    pub(crate) fn is_bindable(self) -> bool {
+    pub fn is_bindable(self) -> bool {
         matches!(self, Self::External | Self::Input | Self::Output)
     }
 }
@@ -240,8 +200,30 @@ impl Program {
         of_role.map(|spec| spec.precision.bytes(spec.len)).sum()
     }
 
-    /// Checks that `buffer` holds exactly `len` elements, for a device's host copies.
-    pub(crate) fn check_len(&self, buffer: BufferId, len: usize) -> Result<()> {
+    /// `len` words of the table from `offset` on: for a device that looks at what an operation's indices are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the table ends before.
+    pub fn words_at(&self, offset: TableOffset, len: usize) -> Result<&[u32]> {
+        let words = self
+            .table
+            .get(offset.0..)
+            .and_then(|words| words.get(..len));
+        words.ok_or_else(|| {
+            Error::shape(
+                "table of an operation",
+                format!("words within 0..{}", self.table.len()),
+                format!("{len} words from {}", offset.0),
+            )
+        })
+    }
+
+    /// Checks that `buffer` holds exactly `len` elements: for a device's [`read`](crate::Plan::read) and
+    /// [`write`](crate::Plan::write).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if not, or if there is no such buffer.
+    pub fn check_len(&self, buffer: BufferId, len: usize) -> Result<()> {
         let count = self.buffers.len();
         let spec = self.buffers.get(buffer.0).ok_or_else(|| {
             let expected = format!("one of the program's {count} buffers");

@@ -4,18 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::Packing;
-use crate::config::CellSpec;
-use crate::ops::{GatherRows, Gemm, MergeDirections, Operation, Region, TableOffset};
+use crate::config::{CellSpec, Mode};
+use crate::ops::{GatherRows, Gemm, MergeDirections, Region, TableOffset};
 use crate::packed::PackedLayout;
-
-/// Whether zoneout draws or takes the expectation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Dropout off, zoneout's expectation.
-    Evaluation,
-    /// Dropout and zoneout drawn from the seed.
-    Training,
-}
 
 /// The state rows of a layer. For each direction `h` holds `batch + tokens` rows of the state size: first the initial
 /// state of each sorted sequence, then the state after each row in processing order; direction `d` starts at
@@ -98,15 +89,8 @@ pub struct Recurrence {
 
 impl Recurrence {
     /// Where the recurrent dropout's mask is, if there is one.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn mask(&self) -> Option<Region> {
+    pub fn mask(&self) -> Option<Region> {
         self.running.unwrap_or(self.states).mask
-    }
-}
-
-impl From<Recurrence> for Operation {
-    fn from(operation: Recurrence) -> Self {
-        Self::RecurrentForward(operation)
     }
 }
 
@@ -179,22 +163,6 @@ pub struct LayerStep {
     pub last_c: Option<GatherRows>,
 }
 
-impl LayerStep {
-    /// What it is made of, in this order.
-    pub fn parts(&self) -> Vec<Operation> {
-        let mut parts = vec![Operation::from(self.first_h)];
-        parts.extend(self.first_c.map(Operation::from));
-        parts.extend([
-            self.projection.into(),
-            self.recurrence.clone().into(),
-            self.output.into(),
-            self.last_h.into(),
-        ]);
-        parts.extend(self.last_c.map(Operation::from));
-        parts
-    }
-}
-
 /// Layers over a batch of single steps, the output of each the input of the next: what a stream runs for each of its steps.
 /// It does what its [`parts`](Self::parts) do, except that a device which does several as one may leave alone the states
 /// and gates in between and the outputs of all layers but the last, and so may one of these not read what another left
@@ -203,11 +171,4 @@ impl LayerStep {
 pub struct StackStep {
     /// First to last.
     pub layers: Vec<LayerStep>,
-}
-
-impl StackStep {
-    /// What it is made of, in this order.
-    pub fn parts(&self) -> Vec<Operation> {
-        self.layers.iter().flat_map(LayerStep::parts).collect()
-    }
 }

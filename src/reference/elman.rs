@@ -1,7 +1,7 @@
 //! The Elman cell of a step.
 
-use super::Float;
-use super::step::{CellGradient, Layer, Sides, Values};
+use super::float::Float;
+use super::layer::{CellGradient, Layer, Sides, Values};
 use crate::cell::{elman_unit, pullback};
 
 /// What the backward needs.

@@ -1,8 +1,8 @@
 //! The GRU cell of a step, in its two forms.
 
-use super::Float;
+use super::float::{Float, store};
+use super::layer::{CellGradient, Layer, Sides, Values};
 use super::linear::{add_outer, multiply, multiply_transposed};
-use super::step::{CellGradient, Layer, Sides, Values};
 use crate::cell::{gru_after, gru_before, gru_reset, pullback};
 use crate::config::GruReset;
 use crate::params::ParameterKind;
@@ -43,7 +43,7 @@ impl<T: Float> Layer<'_, T> {
             v.extend((0..hidden).map(|unit| reset(unit).stored()));
             let product = multiply(self.candidate_weights(), &v);
             for (pre, product) in pre.iter_mut().zip(product) {
-                super::store(pre);
+                store(pre);
                 pre[2] = pre[2] + pre[3] + product;
             }
         }
@@ -53,7 +53,7 @@ impl<T: Float> Layer<'_, T> {
         };
         let h = pre.iter().zip(&before.h).map(unit).collect();
         if !spec.is_whole_norm() {
-            pre.iter_mut().for_each(|pre| super::store(pre));
+            pre.iter_mut().for_each(|pre| store(pre));
         }
         (GruStep { pre, v }, Values { h, c: Vec::new() })
     }

@@ -1,6 +1,6 @@
 //! Matrices as plain loops. A matrix is row-major, `[rows, columns]`.
 
-use super::Float;
+use super::float::Float;
 
 /// `matrix * vector`, one value a row.
 pub(super) fn multiply<T: Float>(matrix: &[T], vector: &[T]) -> Vec<T> {
@@ -35,5 +35,12 @@ pub(super) fn add_outer<T: Float>(matrix: &mut [T], column: &[T], row: &[T]) {
 pub(super) fn add<T: Float>(target: &mut [T], values: &[T]) {
     for (sum, &value) in target.iter_mut().zip(values) {
         *sum = *sum + value;
+    }
+}
+
+/// `values *= factors`
+pub(super) fn scale<T: Float>(values: &mut [T], factors: &[T]) {
+    for (value, &factor) in values.iter_mut().zip(factors) {
+        *value = *value * factor;
     }
 }

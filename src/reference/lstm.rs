@@ -1,9 +1,9 @@
 //! The LSTM cell of a step: peepholes, norms, projection around the pointwise functions.
 
-use super::Float;
+use super::float::{Float, store};
+use super::layer::{CellGradient, Layer, Sides, Values};
 use super::linear::{add, add_outer, multiply, multiply_transposed};
 use super::norm::Normalised;
-use super::step::{CellGradient, Layer, Sides, Values};
 use crate::cell::{add_peepholes, clip, lstm_cell, lstm_output, pullback};
 use crate::config::Peephole;
 use crate::params::ParameterKind;
@@ -49,14 +49,14 @@ impl<T: Float> Layer<'_, T> {
             .map(|unit| lstm_output(spec, activations, o[unit], hidden_input[unit]))
             .collect();
         if spec.projection.is_some() {
-            super::store(&mut m);
+            store(&mut m);
         }
         let (projected, h) = self.project(&m);
         let new = Values { h, c: c2 };
         // Normalised arguments are not kept, but made of what is.
         let kept = |mut pre: Vec<T>| {
             if spec.layer_norm.is_none() {
-                super::store(&mut pre);
+                store(&mut pre);
             }
             pre
         };
@@ -100,7 +100,7 @@ impl<T: Float> Layer<'_, T> {
             .layer_norm
             .filter(|_| self.spec().is_per_gate_norm());
         let norm = norm.map(|norm| {
-            super::store(&mut pre);
+            store(&mut pre);
             Normalised::new(&pre, norm.epsilon)
         });
         if let Some(norm) = &norm {
@@ -210,7 +210,7 @@ impl<T: Float> Layer<'_, T> {
             self.gate_backward((step, slot), &mut d_pre[slot], seen, d_parameters);
         }
         let mut d_sum = d_pre.concat();
-        super::store(&mut d_sum);
+        store(&mut d_sum);
         CellGradient {
             sides: Sides {
                 input: d_sum.clone(),

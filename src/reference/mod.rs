@@ -7,6 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | the stack: dropout on a layer's input, directions, residual connections |
+//! | `float.rs` | the numbers it computes in |
+//! | `layer.rs` | one direction of a layer, and what goes through its steps |
 //! | `step.rs` | a step: the two products, their norms and biases, the cell, zoneout |
 //! | `lstm.rs`, `gru.rs`, `elman.rs` | between the sums and the new state |
 //! | `norm.rs`, `linear.rs` | rows and matrices |
@@ -27,34 +29,27 @@
 //! ```
 
 mod elman;
+mod float;
 mod gru;
+mod layer;
 mod linear;
 mod lstm;
 mod norm;
 mod step;
 
 use crate::batch::Packing;
-use crate::cell::Scalar;
-use crate::config::{Direction, RnnConfig};
+use crate::config::{Direction, Mode, RnnConfig};
 use crate::error::{Error, Result};
-use crate::ops::{Mode, RandomPurpose, RandomSite};
 use crate::params::ParameterLayout;
-use crate::random::dropout_factor;
+use crate::random::{RandomPurpose, RandomSite, dropout_factor};
 use crate::state::{Gradients, Output, OutputGradient, State};
-use linear::add;
-use step::{Layer, Position, Step, Values};
+use float::{store, stored};
+use layer::{Layer, Position, Values};
+use linear::{add, scale};
+use step::Step;
 
-/// A number that the reference computes in: `f32` or `f64`.
-pub trait Float: Scalar + Default + PartialEq {
-    /// The number as it comes back where a device may store it in less [`Precision`](crate::Precision): the number itself.
-    /// A number type that studies roundings tells otherwise.
-    fn stored(self) -> Self {
-        self
-    }
-}
-
-impl Float for f32 {}
-impl Float for f64 {}
+pub use float::Float;
+pub use layer::Drawing;
 
 /// Everything that [`backward`] needs from [`forward`].
 #[derive(Debug, Clone)]
@@ -71,24 +66,6 @@ struct Run<T> {
     parameters: Vec<T>,
     packing: Packing,
     drawing: Drawing,
-}
-
-/// What dropout and zoneout draw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drawing {
-    /// Whether they draw.
-    pub mode: Mode,
-    /// From which seed.
-    pub seed: u64,
-    /// The number of the first layer: see [`NetworkOptions::first_site`](crate::NetworkOptions::first_site).
-    pub first_site: usize,
-}
-
-impl Drawing {
-    /// The number of a layer for what it draws.
-    fn site(self, layer: usize) -> u32 {
-        (self.first_site + layer) as u32
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -433,23 +410,5 @@ impl Places {
             let start = self.row * row.len();
             target[start..start + row.len()].copy_from_slice(row);
         }
-    }
-}
-
-/// Each value as it comes back from storage: see [`Float::stored`].
-fn store<T: Float>(values: &mut [T]) {
-    for value in values {
-        *value = value.stored();
-    }
-}
-
-fn stored<T: Float>(values: &[T]) -> Vec<T> {
-    values.iter().map(|value| value.stored()).collect()
-}
-
-/// `values *= factors`
-fn scale<T: Float>(values: &mut [T], factors: &[T]) {
-    for (value, &factor) in values.iter_mut().zip(factors) {
-        *value = *value * factor;
     }
 }

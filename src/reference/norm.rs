@@ -1,6 +1,6 @@
 //! Layer normalisation of a row.
 
-use super::Float;
+use super::float::Float;
 
 /// A row with mean 0 and variance 1.
 #[derive(Debug, Clone)]

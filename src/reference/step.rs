@@ -4,67 +4,17 @@
 //! dropout; then the cell; then zoneout. With per-gate normalisation the cell adds the biases, after its own norms. The
 //! reset-before GRU's candidate rows of `W_hh` are not multiplied here but in the cell.
 
-use std::ops::Range;
-
 use super::elman::ElmanStep;
+use super::float::{Float, store, stored};
 use super::gru::GruStep;
-use super::linear::{add, add_outer, multiply, multiply_transposed};
+use super::layer::{Layer, Position, Sides, Values};
+use super::linear::{add, add_outer, multiply, multiply_transposed, scale};
 use super::lstm::LstmStep;
 use super::norm::Normalised;
-use super::{Drawing, Float};
 use crate::cell::{Dual, mix, pullback};
-use crate::config::{Activations, Cell, CellSpec, GruReset, RnnConfig};
-use crate::ops::{Mode, RandomPurpose, RandomSite};
-use crate::params::{ParameterKind, ParameterLayout};
-use crate::random::uniform;
-
-/// One direction of a layer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layer<'a, T> {
-    pub(super) config: &'a RnnConfig,
-    pub(super) layout: &'a ParameterLayout,
-    pub(super) parameters: &'a [T],
-    pub(super) drawing: Drawing,
-    pub(super) layer: usize,
-    pub(super) direction: usize,
-}
-
-/// Where a step is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
-    /// Row of the layer's input.
-    pub(super) token: usize,
-    /// The caller's index of the sequence.
-    pub(super) sequence: u32,
-    /// Steps of the sequence that this direction has taken before.
-    pub(super) step: u32,
-}
-
-/// The state of one sequence, or its gradient.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Values<T> {
-    /// `[state size]`
-    pub(super) h: Vec<T>,
-    /// `[hidden]`; empty for cells without one.
-    pub(super) c: Vec<T>,
-}
-
-impl<T: Float> Values<T> {
-    /// The same as it comes back from storage.
-    fn stored(&self) -> Self {
-        Self {
-            h: super::stored(&self.h),
-            c: super::stored(&self.c),
-        }
-    }
-}
-
-/// What enters a cell, `[gates * hidden]` each, in PyTorch's order of gates; or its gradient.
-#[derive(Debug, Clone)]
-pub(super) struct Sides<T> {
-    pub(super) input: Vec<T>,
-    pub(super) recurrent: Vec<T>,
-}
+use crate::config::{Cell, GruReset, Mode};
+use crate::params::ParameterKind;
+use crate::random::{RandomPurpose, RandomSite, uniform};
 
 /// What the backward needs of a step.
 #[derive(Debug, Clone)]
@@ -92,37 +42,7 @@ enum CellStep<T> {
     Gru(GruStep<T>),
 }
 
-/// The gradient of what entered a cell.
-#[derive(Debug)]
-pub(super) struct CellGradient<T> {
-    pub(super) sides: Sides<T>,
-    /// Of the state before the step, without the recurrent products' part.
-    pub(super) before: Values<T>,
-    /// Of the state that enters a product inside the cell; empty if there is none.
-    pub(super) u: Vec<T>,
-}
-
-impl<'a, T: Float> Layer<'a, T> {
-    pub(super) fn spec(&self) -> &'a CellSpec {
-        self.config.spec()
-    }
-
-    pub(super) fn activations(&self) -> &'a Activations {
-        &self.spec().activations[self.direction]
-    }
-
-    /// Where a parameter lies; an empty range if the configuration does not have it.
-    pub(super) fn place(&self, kind: ParameterKind) -> Range<usize> {
-        match self.layout.find(self.layer, self.direction, kind) {
-            Some(entry) => entry.offset..entry.offset + entry.len(),
-            None => 0..0,
-        }
-    }
-
-    pub(super) fn parameter(&self, kind: ParameterKind) -> &'a [T] {
-        &self.parameters[self.place(kind)]
-    }
-
+impl<T: Float> Layer<'_, T> {
     /// The step from the state `before` to the next.
     pub(super) fn step(
         &self,
@@ -133,14 +53,14 @@ impl<'a, T: Float> Layer<'a, T> {
     ) -> (Step<T>, Values<T>) {
         let mut u = before.h.clone();
         if let Some(mask) = mask {
-            super::scale(&mut u, mask);
+            scale(&mut u, mask);
         }
         let (inside, new) = self.inside(x, &before, &u);
         let after = self.zoneout(&before, &new, position);
         // The backward starts from the states as they were stored; gates that it computes anew, it computes from those.
         let kept = before.stored();
         let kept_u = match mask {
-            Some(_) => super::stored(&u),
+            Some(_) => stored(&u),
             None => kept.h.clone(),
         };
         let Inside { norms, cell } = match kept == before && kept_u == u {
@@ -184,8 +104,8 @@ impl<'a, T: Float> Layer<'a, T> {
         let mut recurrent = multiply(weights, u);
         recurrent.resize(input.len(), T::zero());
         let norms = self.whole_norm_epsilon().map(|epsilon| {
-            super::store(&mut input);
-            super::store(&mut recurrent);
+            store(&mut input);
+            store(&mut recurrent);
             let norms = [
                 Normalised::new(&input, epsilon),
                 Normalised::new(&recurrent, epsilon),
@@ -198,7 +118,7 @@ impl<'a, T: Float> Layer<'a, T> {
             add(&mut input, self.parameter(Kind::BiasInput));
             add(&mut recurrent, self.parameter(Kind::BiasRecurrent));
         }
-        super::store(&mut input);
+        store(&mut input);
         (Sides { input, recurrent }, norms)
     }
 
@@ -221,7 +141,7 @@ impl<'a, T: Float> Layer<'a, T> {
         let (d_x, mut d_u) = self.sides_backward((step, x), d_cell.sides, d_parameters);
         add(&mut d_u, &d_cell.u);
         if let Some(mask) = mask {
-            super::scale(&mut d_u, mask);
+            scale(&mut d_u, mask);
         }
         add(&mut d_before.h, &d_u);
         add(&mut d_before.h, &d_cell.before.h);
@@ -255,7 +175,7 @@ impl<'a, T: Float> Layer<'a, T> {
                 let d_scale = &mut d_parameters[self.place(kind)];
                 *d = norm.backward(self.parameter(kind), d, d_scale);
             }
-            super::store(&mut recurrent);
+            store(&mut recurrent);
         }
         recurrent.truncate(self.recurrent_rows());
         add_outer(&mut d_parameters[self.place(Kind::WeightInput)], &input, x);

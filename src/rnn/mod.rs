@@ -19,6 +19,7 @@
 mod backward;
 mod forward;
 mod gradients;
+mod packing;
 mod session;
 mod wavefront;
 
@@ -33,12 +34,13 @@ use crate::ops::{
     BufferId, GatherRows, Gemm, Matrix, Mode, Precision, Program, Region, Role, RowMap,
     StateRegions, TableOffset,
 };
-use crate::packed::{PackedLayout, PackingJobs};
+use crate::packed::PackedLayout;
 use crate::params::ParameterLayout;
 
 use gradients::LayerGradients;
 
 pub use gradients::GradientBuffers;
+pub use packing::PackingJobs;
 pub use session::Rnn;
 
 /// What the backward section starts from.

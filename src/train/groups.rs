@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::checks::check_not_negative;
 use crate::error::{Error, Result};
 
 /// Parameters that are trained with another step size or another weight decay than the rest.
@@ -72,7 +73,7 @@ impl Groups {
             ("learning_rate_factor", group.learning_rate_factor),
             ("weight_decay", group.weight_decay),
         ] {
-            super::optimizer::check_not_negative(option, value)?;
+            check_not_negative(option, value)?;
         }
         let number = self.factors.len();
         let mut ranges = self.ranges.clone();

@@ -1,5 +1,6 @@
 //! Training: the optimizer's operations on the device, and what the host contributes to each step.
 
+mod checks;
 mod groups;
 mod log;
 mod observer;

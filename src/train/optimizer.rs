@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::{check_not_negative, check_positive};
 use super::groups::{Groups, ParameterGroup};
 use super::schedule::Schedule;
 use crate::error::{Error, Result, checked_product};
@@ -219,22 +220,6 @@ impl OptimizerOptions {
             None => Ok(()),
         }
     }
-}
-
-pub(super) fn check_not_negative(option: &'static str, value: f64) -> Result<()> {
-    if value >= 0.0 && (value as f32).is_finite() {
-        return Ok(());
-    }
-    let reason = format!("must be a finite number, at least 0, is {value}");
-    Err(Error::option(option, reason))
-}
-
-pub(super) fn check_positive(option: &'static str, value: f64) -> Result<()> {
-    if value as f32 > 0.0 && (value as f32).is_finite() {
-        return Ok(());
-    }
-    let reason = format!("must be a finite number greater than 0, is {value}");
-    Err(Error::option(option, reason))
 }
 
 /// Where an optimizer finds what it works on.

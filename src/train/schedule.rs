@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{check_not_negative, check_positive};
+use super::checks::{check_not_negative, check_positive};
 use crate::error::{Error, Result};
 
 /// Whether a metric is to become small or large.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::check_not_negative;
+use super::checks::check_not_negative;
 use super::schedule::Goal;
 use crate::error::{Error, Result};
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use wgpu_rnn::Precision;
-use wgpu_rnn::cell::{Real, Scalar};
+use wgpu_rnn::cell::{Number, Real, Scalar};
 use wgpu_rnn::reference::Float;
 
 /// An `f64` of which each operation's result is multiplied by `1 + d`, with `d` uniform in `[-e, e]` and `e` half an
@@ -105,7 +105,7 @@ impl Neg for Noisy {
     }
 }
 
-impl Real for Noisy {
+impl Number for Noisy {
     type Truth = bool;
 
     fn constant(self, value: f64) -> Self {
@@ -136,6 +136,8 @@ impl Real for Noisy {
         Self::either(self.0.tanh(), 2.0, wgsl)
     }
 }
+
+impl Real for Noisy {}
 
 impl Scalar for Noisy {
     fn from_f64(value: f64) -> Self {

@@ -1,9 +1,9 @@
 //! Fill and the matrix product.
 
+use wgpu_rnn::Plan as _;
 use wgpu_rnn::ops::{Fill, Gemm, Matrix, Program, Region, Role, RowMap, Section};
-use wgpu_rnn::{Device as _, Plan as _};
 
-use crate::support::{Case, devices, random, whole};
+use crate::support::{Case, all_devices, devices, random, whole};
 
 #[test]
 fn fill() {
@@ -375,7 +375,7 @@ fn gemm_with_packed_weights() {
             accumulate: false,
         };
         program.push(Section::Forward, product);
-        for device in devices() {
+        for device in all_devices() {
             let mut plan = device.load(program.clone(), &[]).unwrap();
             plan.write(a, &a_values).unwrap();
             // The section's weights count, not these.

@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
+use wgpu_rnn::cpu::CpuDevice;
 use wgpu_rnn::gpu::{GpuDevice, GpuOptions, LimitsChoice};
 use wgpu_rnn::ops::{BufferId, Operation, Program, Role, Section};
 use wgpu_rnn::{Device, Plan};
 
-/// The three devices that every operation is tried on.
+/// The GPU's devices that every operation is tried on.
 pub(crate) fn devices() -> &'static [GpuDevice] {
     static DEVICES: OnceLock<Vec<GpuDevice>> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -28,6 +29,15 @@ pub(crate) fn devices() -> &'static [GpuDevice] {
         })
         .collect()
     })
+}
+
+/// All devices that every operation is tried on: these, and the CPU's. The expectations are of any device; another one that is
+/// to meet them joins here.
+pub(crate) fn all_devices() -> Vec<&'static dyn Device> {
+    static CPU: OnceLock<CpuDevice> = OnceLock::new();
+    let cpu: &dyn Device = CPU.get_or_init(|| CpuDevice::new().unwrap());
+    let gpus = devices().iter().map(|device| device as &dyn Device);
+    gpus.chain([cpu]).collect()
 }
 
 /// Numbers in [-1, 1), the same from run to run.
@@ -76,7 +86,7 @@ impl Case {
 
     /// The content of `result` after a run on each device, with the device's name.
     pub(crate) fn run(&self, seed: u64, results: &[BufferId]) -> Vec<(String, Vec<Vec<f32>>)> {
-        let run = |device: &GpuDevice| {
+        let run = |device: &dyn Device| {
             let mut plan = device.load(self.program.clone(), &[]).unwrap();
             plan.set_seed(seed).unwrap();
             for (buffer, values) in &self.contents {
@@ -86,7 +96,7 @@ impl Case {
             let results = results.iter().map(|&result| read(&mut *plan, result));
             (device.name(), results.collect())
         };
-        devices().iter().map(run).collect()
+        all_devices().into_iter().map(run).collect()
     }
 
     /// Runs on each device and compares one buffer with `expected`, each element within `tolerance` of it.

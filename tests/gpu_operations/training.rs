@@ -1,11 +1,11 @@
 //! The optimizers' operations.
 
 use crate::optimizers::{self, OptimizerCase};
-use crate::support::devices;
+use crate::support::all_devices;
 
 fn check(cases: &[OptimizerCase]) {
     assert!(!cases.is_empty());
-    for device in devices() {
+    for device in all_devices() {
         for case in cases {
             case.check(device);
         }

@@ -5,7 +5,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::cells::{PlainCell, State};
-use super::forward::{Entering, load_gates, store_gates};
+use super::units::{Entering, load_gates, store_gates};
 use super::weight_gradients::{Outer, add_rows, partial_parts};
 use super::weights::product_width;
 use super::{Kind, LayerPanels, with_cell};

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `cells` | the arithmetic of a vector of units, both ways |
 //! | `weights` | the panels of a layer, packed once for each version of the weights |
+//! | `units` | a vector of units in a step of the forward |
 //! | `forward`, `backward` | the steps of a tile |
 //! | `single` | the forward's steps of a single sequence |
 //! | `weight_gradients` | the products with what entered, summed tile by tile |
@@ -18,12 +19,14 @@ mod backward;
 mod cells;
 mod forward;
 mod single;
+mod units;
 mod weight_gradients;
 mod weights;
 
 pub(super) use backward::{Given, MOST_SEQUENCES, Products, backward, scratch_width};
-pub(super) use forward::{Entering, forward};
+pub(super) use forward::forward;
 pub(super) use single::suits as suits_single;
+pub(super) use units::Entering;
 pub(super) use weight_gradients::{WeightGradients, collect, partial_len};
 pub(super) use weights::{LayerPanels, LayerSource};
 

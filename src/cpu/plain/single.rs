@@ -4,7 +4,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::cells::PlainCell;
-use super::forward::{Input, Units};
+use super::units::{Input, Units};
 use super::{Kind, with_cell};
 use crate::cpu::panels::{Panels, for_row_groups};
 use crate::cpu::simd::SLOTS;

@@ -130,7 +130,7 @@ mod tests {
         let mut program = Program::new();
         let rows = program.buffer("weights", weights.len(), Role::Input);
         let share = program.buffer("share", 1, Role::Output);
-        let mut recorder = Recorder::new(device.context(), &program, &[]);
+        let mut recorder = Recorder::new(device.loader(), &program, &[]);
         recorder.section(Section::Forward as usize);
         let sum = LossShare {
             weights: Some(rows.into()),
@@ -143,7 +143,7 @@ mod tests {
         sum.record_by(most, rows.into(), &mut recorder).unwrap();
         sum_partials::record([1, 1, 1], share.into(), 1.0, &mut recorder).unwrap();
         let recording = recorder.finish();
-        let mut plan = GpuPlan::assemble(device.context(), program, &[], recording).unwrap();
+        let mut plan = GpuPlan::assemble(device.loader(), program, &[], recording).unwrap();
         plan.write(rows, weights).unwrap();
         plan.run(Section::Forward).unwrap();
         let mut result = [0.0];

@@ -11,6 +11,7 @@ mod gemm;
 mod gradient_norm;
 mod layer_norm_rows;
 mod layer_norm_rows_backward;
+pub(crate) mod lib;
 mod loss_share;
 mod merge_directions;
 mod optimizer_control;
@@ -28,51 +29,14 @@ mod stack_step;
 mod strided_copies;
 mod sum_partials;
 
-pub(crate) use recurrent::{TILES, cell_name, table as table_choice};
+pub(crate) use lib::LINEAR;
+pub(crate) use recurrent::{key as tuning_key, table as table_choice};
 
 use super::recorder::Recorder;
 use super::shader::Shader;
 use crate::error::Result;
 use crate::gpu::element::Pack;
-use crate::ops::{Operation, Precision};
-
-/// Invocations of a workgroup in kernels of one invocation an element: `@workgroup_size` in their shaders.
-pub(crate) const LINEAR: usize = 256;
-
-/// Shader modules that several kernels share.
-pub(crate) mod lib {
-    use crate::ops::Precision;
-
-    /// `activate`, `activate_derivative`: the twins of [`crate::cell::activate`].
-    pub(crate) const ACTIVATION: &str = include_str!("../../../shaders/lib/activation.wgsl");
-    /// `is_finite`: neither infinite nor NaN.
-    pub(crate) const FINITE: &str = include_str!("../../../shaders/lib/finite.wgsl");
-    /// `linear_group`, `linear_index`: the number of a workgroup or of an invocation of a dispatch over x and y.
-    pub(crate) const INDEX: &str = include_str!("../../../shaders/lib/index.wgsl");
-    /// `is_nan`, `whole_below`.
-    pub(crate) const NUMBER: &str = include_str!("../../../shaders/lib/number.wgsl");
-    /// `workgroup_sum`: over 256 invocations.
-    pub(crate) const REDUCE: &str = include_str!("../../../shaders/lib/reduce.wgsl");
-    /// `relative_step`: see [`Dispatch::step`](crate::gpu::recorder::Dispatch::step).
-    pub(crate) const STEP: &str = include_str!("../../../shaders/lib/step.wgsl");
-    /// `weight_at`: of a buffer, or of its copy as a texture.
-    pub(crate) fn weights(texture: Option<Precision>) -> [&'static str; 2] {
-        const TEXTURE: &str = include_str!("../../../shaders/lib/weights_texture.wgsl");
-        match texture {
-            None => ["", include_str!("../../../shaders/lib/weights_buffer.wgsl")],
-            Some(Precision::F32) => [
-                "alias WeightsTexture = texture_storage_2d<rgba32float, read>;",
-                TEXTURE,
-            ],
-            Some(Precision::F16) => [
-                "alias WeightsTexture = texture_storage_2d<rgba16float, read>;",
-                TEXTURE,
-            ],
-        }
-    }
-    /// The twin of [`crate::random`].
-    pub(crate) const RANDOM: &str = include_str!("../../../shaders/lib/random.wgsl");
-}
+use crate::ops::{Operation, Precision, Program};
 
 /// Records an operation.
 pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Result<()> {
@@ -90,7 +54,7 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::DropoutRows(op) => dropout_rows::record(op, recorder),
         Operation::RecurrentForward(op) => recurrent_forward::record(op, recorder),
         Operation::RecurrentBackward(op) => recurrent_backward::record(op, recorder),
-        Operation::StackStep(op) => stack_step::record(op, recorder),
+        Operation::StackStep(op) => stack_step::record(op, recorder, record),
         Operation::RecurrentWave(op) => recurrent_forward::record_wave(op, recorder),
         Operation::RecurrentBackwardWave(op) => recurrent_backward::record_wave(op, recorder),
         Operation::EmbeddingRows(op) => embedding_rows::record(op, recorder),
@@ -105,8 +69,9 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
     }
 }
 
-/// Every shader, for [`super::shader::all`].
-pub(crate) fn shaders() -> Vec<Shader> {
+/// Every shader of the crate, one entry for each set of modules; of the recurrent kernels those for the recurrence of each of
+/// these programs, in every form.
+pub fn shaders(programs: &[Program]) -> Vec<Shader> {
     let mut shaders = vec![
         embedding_rows::shader(),
         embedding_rows_backward::shader(),
@@ -137,8 +102,8 @@ pub(crate) fn shaders() -> Vec<Shader> {
     shaders.extend(Pack::ALL.map(split_directions::shader));
     shaders.extend(dropout_rows::shaders());
     shaders.extend(gemm::shaders());
-    shaders.extend(stack_step::shaders());
-    shaders.extend(recurrent_forward::shaders());
-    shaders.extend(recurrent_backward::shaders());
+    shaders.extend(stack_step::shaders(programs));
+    shaders.extend(recurrent_forward::shaders(programs));
+    shaders.extend(recurrent_backward::shaders(programs));
     shaders
 }

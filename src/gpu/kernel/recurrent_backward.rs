@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{Recurrence, RecurrentBackward, RecurrentBackwardWave, Region};
+use crate::ops::{Program, Recurrence, RecurrentBackward, RecurrentBackwardWave, Region};
 
 const KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
@@ -50,8 +50,8 @@ fn wave_kernel(op: &Recurrence) -> &'static Kernel {
     }
 }
 
-pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(&[kernel, wave_kernel])
+pub(crate) fn shaders(programs: &[Program]) -> Vec<Shader> {
+    recurrent::sample_shaders(programs, &[kernel, wave_kernel])
 }
 
 pub(crate) fn record(op: &RecurrentBackward, recorder: &mut Recorder<'_>) -> Result<()> {

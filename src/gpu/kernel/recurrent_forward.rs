@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{Recurrence, RecurrentWave};
+use crate::ops::{Program, Recurrence, RecurrentWave};
 
 const KERNEL: Kernel = Kernel {
     name: "recurrent_forward",
@@ -49,8 +49,8 @@ fn wave_kernel(op: &Recurrence) -> &'static Kernel {
     }
 }
 
-pub(crate) fn shaders() -> Vec<Shader> {
-    recurrent::sample_shaders(&[kernel, wave_kernel])
+pub(crate) fn shaders(programs: &[Program]) -> Vec<Shader> {
+    recurrent::sample_shaders(programs, &[kernel, wave_kernel])
 }
 
 pub(crate) fn record(op: &Recurrence, recorder: &mut Recorder<'_>) -> Result<()> {

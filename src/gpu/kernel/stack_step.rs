@@ -8,7 +8,7 @@ use crate::gpu::element::Element;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{LayerStep, Precision, Recurrence, Region, StackStep};
+use crate::ops::{LayerStep, Operation, Precision, Program, Recurrence, Region, StackStep};
 
 /// A number of layers as the shader's constant, and its `run`.
 macro_rules! run {
@@ -71,9 +71,9 @@ const CELL: Kernel = Kernel {
     ..HIDDEN
 };
 
-pub(crate) fn shaders() -> Vec<Shader> {
+pub(crate) fn shaders(programs: &[Program]) -> Vec<Shader> {
     let kernels = [1, MOST_LAYERS].map(|layers| move |op: &Recurrence| kernel(op, layers));
-    let shaders = kernels.map(|kernel| recurrent::sample_steps(kernel, elements));
+    let shaders = kernels.map(|kernel| recurrent::sample_steps(programs, kernel, elements));
     shaders.into_iter().flatten().collect()
 }
 
@@ -100,12 +100,17 @@ fn kernel(op: &Recurrence, layers: usize) -> Option<Kernel> {
     }
 }
 
-pub(crate) fn record(op: &StackStep, recorder: &mut Recorder<'_>) -> Result<()> {
+/// Records the layers, those that no dispatch can do as a whole by `record_part`.
+pub(crate) fn record(
+    op: &StackStep,
+    recorder: &mut Recorder<'_>,
+    record_part: fn(&Operation, &mut Recorder<'_>) -> Result<()>,
+) -> Result<()> {
     let mut rest = &op.layers[..];
     while let Some(first) = rest.first() {
         let Some(form) = chosen(first, recorder) else {
             let parts = first.parts();
-            (parts.iter()).try_for_each(|part| super::record(part, recorder))?;
+            (parts.iter()).try_for_each(|part| record_part(part, recorder))?;
             rest = &rest[1..];
             continue;
         };

@@ -1,7 +1,7 @@
 //! The kernel for adapters with subgroups: register blocks fed by broadcasts, of matrices whose rows or columns lie together.
 
+use super::part::{Part, SAMPLES, Stored, bindings, map_code, rows_per_dispatch, stored};
 use super::split::Split;
-use super::{Part, SAMPLES, Stored, bindings, map_code, rows_per_dispatch, stored};
 use crate::error::Result;
 use crate::gpu::element::Element;
 use crate::gpu::kernel::lib;

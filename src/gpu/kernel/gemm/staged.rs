@@ -1,7 +1,7 @@
 //! The kernel for any matrices and adapters: 64 x 64 tiles through workgroup memory.
 
+use super::part::{Part, SAMPLES, Stored, bindings, map_code, rows_per_dispatch, stored};
 use super::split::Split;
-use super::{Part, SAMPLES, Stored, bindings, map_code, rows_per_dispatch, stored};
 use crate::error::Result;
 use crate::gpu::element::Element;
 use crate::gpu::recorder::{Dispatch, Recorder};

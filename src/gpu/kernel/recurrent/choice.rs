@@ -1,11 +1,12 @@
 //! Which form and strategy a recurrence takes: what the caller asked for, else what the tuner found, else a table.
 
+use super::cost::multiply_adds;
 use super::form::Form;
-use super::schedule::multiply_adds;
+use super::shader::cell_name;
+use crate::gpu::choice::Choice;
 use crate::gpu::options::Strategy;
 use crate::gpu::recorder::Recorder;
-use crate::gpu::tuner::Choice;
-use crate::ops::Recurrence;
+use crate::ops::{Precision, Recurrence};
 
 /// Multiply-adds of a step for each core that its tiles keep busy, up to which, measured, a software adapter loses more with a
 /// dispatch for each, of about 40 us, than with barriers and idle cores.
@@ -18,9 +19,9 @@ pub(in crate::gpu::kernel) fn choose(
     recorder: &Recorder<'_>,
 ) -> Choice {
     let options = recorder.options();
-    let mut choice = recorder
-        .forced()
-        .or_else(|| recorder.tuned(kernel, op))
+    let tuned = || recorder.tuned(&key(kernel, op, recorder.stored(op.weights)));
+    let mut choice = { recorder.forced() }
+        .or_else(tuned)
         .unwrap_or_else(|| table((op, cells), recorder));
     if recorder.forced().is_none() {
         choice.tile = options.tile.unwrap_or(choice.tile);
@@ -84,4 +85,23 @@ pub(crate) fn table((op, cells): (&Recurrence, usize), recorder: &Recorder<'_>) 
         broadcast,
         texture: broadcast && op.layout.slots == 4 && recorder.can_texture(op.weights.buffer),
     }
+}
+
+/// What tells operations apart whose measurements may differ.
+pub(crate) fn key(kernel: &str, op: &Recurrence, weights: Precision) -> String {
+    let (first, last) = (op.steps.start, op.steps.end);
+    let rows = op.offsets.offsets()[last] - op.offsets.offsets()[first];
+    let [batch, steps, rows] =
+        [op.offsets.batch_size(first), op.steps.len(), rows].map(|size| size.next_power_of_two());
+    let stored = match weights {
+        Precision::F32 => "",
+        Precision::F16 => " half",
+    };
+    format!(
+        "{kernel} {} hidden {} state {} directions {} batch {batch} steps {steps} rows {rows}{stored}",
+        cell_name(op),
+        op.hidden,
+        op.state,
+        op.directions,
+    )
 }

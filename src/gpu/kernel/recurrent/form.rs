@@ -3,12 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::gpu::tuner::Choice;
+use crate::gpu::choice::{Choice, TILES};
 use crate::gpu::unroll::{Texts, unroll};
 use crate::ops::Recurrence;
-
-/// Sizes of a tile that there are kernels for.
-pub(crate) const TILES: [usize; 4] = [1, 4, 8, 16];
 
 /// Lanes of a subgroup that load for all.
 const LANES: usize = 8;

@@ -1,6 +1,7 @@
 //! What the recurrent kernels share: the uniform, the shader's modules and variants for a cell, and the schedule of steps.
 
 mod choice;
+mod cost;
 mod form;
 mod params;
 mod samples;
@@ -13,13 +14,12 @@ use crate::gpu::recorder::Recorder;
 use crate::ops::Recurrence;
 
 pub(super) use choice::choose;
-pub(crate) use choice::table;
+pub(crate) use choice::{key, table};
+pub(super) use cost::fits_one_dispatch;
 pub(super) use form::Form;
-pub(crate) use form::TILES;
 pub(super) use params::Params;
 pub(super) use samples::{sample_shaders, sample_steps};
-pub(super) use schedule::{Phase, Schedule, fits_one_dispatch};
-pub(crate) use shader::cell_name;
+pub(super) use schedule::{Phase, Schedule};
 pub(super) use shader::{
     KEPT_ROWS, KEPT_ROWS_OF_RUNNING, Kernel, MOST_CELLS, RUNNING_ROWS, bindings, shader, uniform,
     variant, weight_bindings, weight_elements,

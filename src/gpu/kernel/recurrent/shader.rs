@@ -4,7 +4,9 @@ use super::form::Form;
 use super::params::Params;
 use crate::config::{Cell, Coupled, GruReset, GruUpdate, LayerNormKind, Peephole};
 use crate::gpu::element::Element;
-use crate::gpu::recorder::{Binding, Recorder, UNIFORM_BYTES};
+use crate::gpu::kernel::lib;
+use crate::gpu::pipeline::UNIFORM_BYTES;
+use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::{Access, Shader};
 use crate::ops::{Mode, Precision, Recurrence};
 
@@ -86,7 +88,7 @@ fn products(op: &Recurrence) -> Vec<&'static str> {
 }
 
 /// The name of an operation's cell in the table of cells.
-pub(crate) fn cell_name(op: &Recurrence) -> &'static str {
+pub(super) fn cell_name(op: &Recurrence) -> &'static str {
     cell_modules(op).0
 }
 
@@ -156,7 +158,7 @@ pub(in crate::gpu::kernel) fn shader(
     // Of the packed weights, which come first.
     let stored = elements.first().map(|element| element.precision);
     let texture = stored.filter(|_| form.texture);
-    let [format, weights] = crate::gpu::kernel::lib::weights(texture);
+    let [format, weights] = lib::weights(texture);
     let cells = format!("const CELLS: u32 = {MOST_CELLS}u;");
     let (of_uniform, count) = match kernel.many {
         true => (vec![&cells, module!("lib/cell_many.wgsl")], MOST_CELLS),
@@ -167,9 +169,9 @@ pub(in crate::gpu::kernel) fn shader(
     let mut modules = vec![
         gates,
         &tile,
-        crate::gpu::kernel::lib::RANDOM,
-        crate::gpu::kernel::lib::ACTIVATION,
-        crate::gpu::kernel::lib::STEP,
+        lib::RANDOM,
+        lib::ACTIVATION,
+        lib::STEP,
         "const WEIGHTS_BINDING: i32 = 0; alias Weights = Gates;",
         format,
         weights,
