@@ -58,7 +58,7 @@ impl Device for NaiveDevice {
         let buffers = (program.buffers().iter().zip(given))
             .map(|(spec, given)| match (given, spec.precision) {
                 (_, Precision::F16) => Err(unsupported("half precision")),
-                (Some(buffer), _) => buffer.storage::<Elements>(spec.label),
+                (Some(buffer), _) => buffer.storage::<Elements>(&spec.label),
                 (None, _) => Ok(Arc::new(Elements::new(vec![0.0; spec.len]))),
             })
             .collect::<Result<_>>()?;
@@ -101,8 +101,8 @@ fn check(program: &Program, operation: &Operation) -> Result<()> {
             if !matches!(op.kind, ElementwiseKind::Copy | ElementwiseKind::Multiply) {
                 return Err(unsupported("this elementwise operation"));
             }
-            let regions = [op.a, op.b, op.target];
-            regions.into_iter().try_for_each(|at| check(at, op.len))
+            let regions = [Some(op.a), op.b, Some(op.target)].into_iter().flatten();
+            { regions }.try_for_each(|at| check(at, op.len))
         }
         Operation::Gemm(op) => {
             let a_rows = match op.map {
@@ -151,11 +151,8 @@ impl NaivePlan {
     }
 
     fn elementwise(&self, op: &Elementwise) {
-        let (a, b) = (self.elements(op.a), self.elements(op.b));
-        let of = |index: usize| match op.kind {
-            ElementwiseKind::Multiply => a[index] * b[index],
-            _ => a[index],
-        };
+        let (a, b) = (self.elements(op.a), op.b.map(|b| self.elements(b)));
+        let of = |index: usize| b.as_ref().map_or(1.0, |b| b[index]) * a[index];
         self.set(op.target, (0..op.len).map(|index| (index, of(index))));
     }
 
@@ -248,7 +245,7 @@ fn program() -> (Program, [BufferId; 2]) {
     let multiply = Elementwise {
         kind: ElementwiseKind::Multiply,
         a: x.into(),
-        b: scale.into(),
+        b: Some(scale.into()),
         target: scaled.into(),
         len: 6,
     };
@@ -350,7 +347,7 @@ fn it_refuses_what_it_does_not_know() {
     let accumulate = Elementwise {
         kind: ElementwiseKind::Accumulate,
         a: x.into(),
-        b: x.into(),
+        b: None,
         target: y.into(),
         len: 6,
     };

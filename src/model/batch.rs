@@ -98,7 +98,7 @@ impl Model {
     /// [`Error::Shape`] if an input has other rows than the model's, inputs of one time axis have other timesteps, or the inputs are
     /// of different numbers of sequences; [`Error::Option`] for the name of no input.
     pub fn shape_of(&self, batch: &Batch) -> Result<BatchShape> {
-        let mut packings: Vec<Option<Arc<Packing>>> = vec![None; self.0.graph.axes.len()];
+        let mut packings: Vec<Option<Arc<Packing>>> = vec![None; self.0.definition.axes.len()];
         let mut sequences: Option<(usize, &str)> = None;
         for (name, values) in &batch.values {
             let shape = self.input_shape(name)?;

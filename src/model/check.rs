@@ -216,7 +216,7 @@ impl Model {
         let base = reference.run(&values, (&[], 0))?;
         let mut compared = Vec::new();
         for (number, parameter) in self.layout().parameters().iter().enumerate() {
-            let uses = |entry: &super::graph::Entry| entry.parameters.contains(&number);
+            let uses = |entry: &super::definition::Entry| entry.parameters.contains(&number);
             let Some(first) = self.entries().iter().position(uses) else {
                 continue;
             };

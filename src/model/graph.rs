@@ -2,26 +2,20 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Model;
-use super::layout::{ModelLayout, matches};
+use super::definition::{Definition, Entry, Node};
+use super::layout::{ModelParameter, matches};
 use crate::config::{Activation, RnnConfig};
 use crate::error::{Error, Result};
 use crate::initial::ParameterInitial;
 use crate::nn::{
-    CrossEntropyOptions, Embedding, Layer, Linear, NodeShape, RecurrentOptions, Rows, Start,
-    TimeAxis, layers,
+    C_N, Combine, Concatenate, CrossEntropyLayer, CrossEntropyOptions, DropoutLayer, Embedding,
+    H_N, Input, LAST, Layer, LayerNormLayer, Linear, LinearLayer, Map, NodeShape,
+    PointwiseLossLayer, PoolingLayer, Recurrent, RecurrentOptions, Rows, Slice, Start, Stop,
+    TimeAxis, Y,
 };
 use crate::ops::{PointwiseLossKind, PoolKind};
-
-/// A layer's output in a [`Graph`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Node {
-    graph: u64,
-    pub(super) layer: usize,
-    pub(super) output: usize,
-}
 
 /// What a recurrent layer makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,21 +54,6 @@ impl<'a> From<&'a str> for LayerName<'a> {
     }
 }
 
-/// A layer with its place in a graph.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    /// Of its parameters, or of an input.
-    pub(super) name: String,
-    pub(super) layer: Arc<dyn Layer>,
-    /// Layer and output of each input.
-    pub(super) inputs: Vec<(usize, usize)>,
-    /// Numbers in the layout.
-    pub(super) parameters: Vec<usize>,
-    pub(super) outputs: Vec<NodeShape>,
-    /// Whether the host gives its values.
-    pub(super) is_input: bool,
-}
-
 /// A model as it is written, once, whatever the batch will be: [`build`](Self::build) makes it a [`Model`], whose backward is
 /// derived.
 ///
@@ -82,13 +61,7 @@ pub(super) struct Entry {
 /// not fit are refused when they are put together. See the [module](super) for an example.
 #[derive(Debug)]
 pub struct Graph {
-    id: u64,
-    pub(super) axes: Vec<String>,
-    pub(super) entries: Vec<Entry>,
-    pub(super) layout: ModelLayout,
-    /// Losses and what they are multiplied by.
-    pub(super) minimized: Vec<(usize, f32)>,
-    pub(super) results: Vec<(String, Node)>,
+    definition: Definition,
     /// Layers of dropout so far: each has a number, so that another one behind it changes nothing.
     dropouts: u32,
     /// Recurrent layers so far.
@@ -104,14 +77,8 @@ impl Default for Graph {
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            axes: Vec::new(),
-            entries: Vec::new(),
-            layout: ModelLayout::default(),
-            minimized: Vec::new(),
-            results: Vec::new(),
+            definition: Definition::new(),
             dropouts: 0,
             sites: 0,
         }
@@ -123,9 +90,10 @@ impl Graph {
     /// [`Error::State`] if it is another graph's.
     pub fn shape(&self, node: Node) -> Result<NodeShape> {
         let entry = self
+            .definition
             .entries
             .get(node.layer)
-            .filter(|_| node.graph == self.id);
+            .filter(|_| node.graph == self.definition.id);
         let shape = entry.and_then(|entry| entry.outputs.get(node.output));
         shape
             .copied()
@@ -137,14 +105,14 @@ impl Graph {
     /// # Errors
     /// [`Error::Option`] if the name is taken.
     pub fn time_axis(&mut self, name: &str) -> Result<TimeAxis> {
-        if self.axes.iter().any(|axis| axis == name) {
+        if self.definition.axes.iter().any(|axis| axis == name) {
             return Err(Error::option(
                 "name",
                 format!("time axis `{name}` is there already"),
             ));
         }
-        self.axes.push(name.to_owned());
-        Ok(TimeAxis(self.axes.len() - 1))
+        self.definition.axes.push(name.to_owned());
+        Ok(TimeAxis(self.definition.axes.len() - 1))
     }
 
     /// An input: rows of `width` elements that each batch brings under this name.
@@ -156,23 +124,27 @@ impl Graph {
             return Err(Error::option("width", "must be greater than zero"));
         }
         if let Rows::Steps(axis) = rows
-            && axis.0 >= self.axes.len()
+            && axis.0 >= self.definition.axes.len()
         {
             return Err(Error::State("a time axis of another graph"));
         }
-        let mut inputs = self.entries.iter().filter(|entry| entry.is_input);
+        let mut inputs = self
+            .definition
+            .entries
+            .iter()
+            .filter(|entry| entry.is_input);
         if inputs.any(|entry| entry.name == name) {
             return Err(Error::option(
                 "name",
                 format!("input `{name}` is there already"),
             ));
         }
-        let input = layers::Input {
+        let input = Input {
             name: name.to_owned(),
             shape: NodeShape::new(rows, width),
         };
         let node = self.push(LayerName::New(name), Arc::new(input), &[])?;
-        self.entries[node.layer].is_input = true;
+        self.definition.entries[node.layer].is_input = true;
         Ok(node)
     }
 
@@ -197,7 +169,7 @@ impl Graph {
         inputs: &[Node],
     ) -> Result<Vec<Node>> {
         let first = self.push(name.into(), layer, inputs)?;
-        let outputs = 0..self.entries[first.layer].outputs.len();
+        let outputs = 0..self.definition.entries[first.layer].outputs.len();
         Ok(outputs.map(|output| Node { output, ..first }).collect())
     }
 
@@ -217,7 +189,7 @@ impl Graph {
         let mut shapes = Vec::with_capacity(inputs.len());
         for node in inputs {
             shapes.push(self.shape(*node)?);
-            if self.entries[node.layer].layer.is_loss() {
+            if self.definition.entries[node.layer].layer.is_loss() {
                 return Err(Error::State(
                     "a loss can be minimised or be an output; no layer can read it",
                 ));
@@ -230,16 +202,20 @@ impl Graph {
     fn parameters_of(&mut self, name: LayerName<'_>, layer: &dyn Layer) -> Result<Vec<usize>> {
         let specs = layer.parameters();
         match name {
-            LayerName::New(name) => self.layout.add(name, specs),
+            LayerName::New(name) => self.definition.layout.add(name, specs),
             LayerName::Shared(name) => {
-                let shared = self.entries.iter().any(|entry| entry.name == name);
+                let shared = self
+                    .definition
+                    .entries
+                    .iter()
+                    .any(|entry| entry.name == name);
                 if !shared || specs.is_empty() {
                     let reason = format!("no layer `{name}` has parameters to share");
                     return Err(Error::option("name", reason));
                 }
                 let shared = specs.into_iter().map(|spec| {
                     let full = format!("{name}.{}", spec.name);
-                    self.layout.expect(&full, &spec.shape)
+                    self.definition.layout.expect(&full, &spec.shape)
                 });
                 shared.collect()
             }
@@ -254,7 +230,7 @@ impl Graph {
         (parameters, outputs): (Vec<usize>, Vec<NodeShape>),
     ) -> Node {
         let (LayerName::New(name) | LayerName::Shared(name)) = name;
-        self.entries.push(Entry {
+        self.definition.entries.push(Entry {
             name: name.to_owned(),
             layer,
             inputs: inputs
@@ -266,14 +242,14 @@ impl Graph {
             is_input: false,
         });
         Node {
-            graph: self.id,
-            layer: self.entries.len() - 1,
+            graph: self.definition.id,
+            layer: self.definition.entries.len() - 1,
             output: 0,
         }
     }
 
     fn unnamed(&mut self, layer: impl Layer + 'static, inputs: &[Node]) -> Result<Node> {
-        let name = format!("{} {}", layer.kind(), self.entries.len());
+        let name = format!("{} {}", layer.kind(), self.definition.entries.len());
         self.push(LayerName::New(&name), Arc::new(layer), inputs)
     }
 
@@ -324,7 +300,7 @@ impl Graph {
             inputs.push(states.h);
             inputs.extend(states.c);
         }
-        let layer = layers::Recurrent {
+        let layer = Recurrent {
             config: config.clone(),
             options,
             first_site: self.sites,
@@ -332,11 +308,11 @@ impl Graph {
         let outputs = self.layer(name, Arc::new(layer), &inputs)?;
         self.sites += config.layer_count();
         let nodes = RnnNodes {
-            y: outputs[layers::Y],
-            last: outputs[layers::LAST],
+            y: outputs[Y],
+            last: outputs[LAST],
             states: StateNodes {
-                h: outputs[layers::H_N],
-                c: outputs.get(layers::C_N).copied(),
+                h: outputs[H_N],
+                c: outputs.get(C_N).copied(),
             },
         };
         Ok(nodes)
@@ -379,21 +355,22 @@ impl Graph {
     pub fn linear_tied(&mut self, name: &str, x: Node, weight: &str) -> Result<Node> {
         let width = self.shape(x)?.width;
         let outputs = self
+            .definition
             .layout
             .find(weight)
             .map_or(0, |parameter| parameter.shape[0]);
-        let number = self.layout.expect(weight, &[outputs, width])?;
+        let number = self.definition.layout.expect(weight, &[outputs, width])?;
         let layer = self.linear_layer(x, outputs, true)?;
         let shapes = self.outputs_of(layer.as_ref(), &[x])?;
         let own = layer.parameters().into_iter().skip(1).collect();
         let mut parameters = vec![number];
-        parameters.extend(self.layout.add(name, own)?);
+        parameters.extend(self.definition.layout.add(name, own)?);
         Ok(self.push_entry(LayerName::New(name), layer, &[x], (parameters, shapes)))
     }
 
     fn linear_layer(&self, x: Node, outputs: usize, has_bias: bool) -> Result<Arc<dyn Layer>> {
         let linear = Linear::new(self.shape(x)?.width, outputs)?;
-        Ok(Arc::new(layers::LinearLayer { linear, has_bias }))
+        Ok(Arc::new(LinearLayer { linear, has_bias }))
     }
 
     /// Dropout, drawn anew for each element: see [`Dropout`](crate::nn::Dropout). Nothing is dropped in evaluation.
@@ -401,7 +378,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer); [`Error::Option`] if the probability is not in `0..1`.
     pub fn dropout(&mut self, x: Node, probability: f32) -> Result<Node> {
-        let layer = layers::DropoutLayer {
+        let layer = DropoutLayer {
             probability,
             number: self.dropouts,
         };
@@ -422,7 +399,7 @@ impl Graph {
         epsilon: f32,
     ) -> Result<Node> {
         let width = self.shape(x)?.width;
-        let layer = layers::LayerNormLayer { width, epsilon };
+        let layer = LayerNormLayer { width, epsilon };
         self.push(name.into(), Arc::new(layer), &[x])
     }
 
@@ -431,7 +408,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn pool(&mut self, x: Node, kind: PoolKind) -> Result<Node> {
-        self.unnamed(layers::PoolingLayer(kind), &[x])
+        self.unnamed(PoolingLayer(kind), &[x])
     }
 
     /// `a + b`
@@ -439,7 +416,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn add(&mut self, a: Node, b: Node) -> Result<Node> {
-        self.unnamed(layers::Combine::Add, &[a, b])
+        self.unnamed(Combine::Add, &[a, b])
     }
 
     /// `a - b`
@@ -447,7 +424,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn subtract(&mut self, a: Node, b: Node) -> Result<Node> {
-        self.unnamed(layers::Combine::Subtract, &[a, b])
+        self.unnamed(Combine::Subtract, &[a, b])
     }
 
     /// `a * b`, element by element.
@@ -455,7 +432,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn multiply(&mut self, a: Node, b: Node) -> Result<Node> {
-        self.unnamed(layers::Combine::Multiply, &[a, b])
+        self.unnamed(Combine::Multiply, &[a, b])
     }
 
     /// `factor * x`
@@ -463,7 +440,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer); [`Error::Data`] if the factor is not finite.
     pub fn scale(&mut self, x: Node, factor: f32) -> Result<Node> {
-        self.unnamed(layers::Map::Scale(factor), &[x])
+        self.unnamed(Map::Scale(factor), &[x])
     }
 
     /// An activation of each element.
@@ -471,7 +448,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer); [`Error::Data`] if a number of it is not finite.
     pub fn activate(&mut self, x: Node, activation: Activation) -> Result<Node> {
-        self.unnamed(layers::Map::Activate(activation), &[x])
+        self.unnamed(Map::Activate(activation), &[x])
     }
 
     /// Inputs side by side, row by row.
@@ -479,7 +456,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn concatenate(&mut self, inputs: &[Node]) -> Result<Node> {
-        self.unnamed(layers::Concatenate, inputs)
+        self.unnamed(Concatenate, inputs)
     }
 
     /// Some columns of each row.
@@ -487,7 +464,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn slice(&mut self, x: Node, columns: Range<usize>) -> Result<Node> {
-        self.unnamed(layers::Slice(columns), &[x])
+        self.unnamed(Slice(columns), &[x])
     }
 
     /// The same values, across which no gradient passes.
@@ -495,7 +472,7 @@ impl Graph {
     /// # Errors
     /// As [`layer`](Self::layer).
     pub fn stop(&mut self, x: Node) -> Result<Node> {
-        self.unnamed(layers::Stop, &[x])
+        self.unnamed(Stop, &[x])
     }
 
     /// A loss that each element has by itself: the mean over all elements.
@@ -508,7 +485,7 @@ impl Graph {
         prediction: Node,
         target: Node,
     ) -> Result<Node> {
-        self.unnamed(layers::PointwiseLossLayer(kind), &[prediction, target])
+        self.unnamed(PointwiseLossLayer(kind), &[prediction, target])
     }
 
     /// Likewise with a weight for each row: the weighted mean. What has weight 0 is masked.
@@ -522,7 +499,7 @@ impl Graph {
         target: Node,
         weights: Node,
     ) -> Result<Node> {
-        let layer = layers::PointwiseLossLayer(kind);
+        let layer = PointwiseLossLayer(kind);
         self.unnamed(layer, &[prediction, target, weights])
     }
 
@@ -560,8 +537,8 @@ impl Graph {
         &self,
         logits: Node,
         options: CrossEntropyOptions,
-    ) -> Result<layers::CrossEntropyLayer> {
-        Ok(layers::CrossEntropyLayer {
+    ) -> Result<CrossEntropyLayer> {
+        Ok(CrossEntropyLayer {
             classes: self.shape(logits)?.width,
             options,
         })
@@ -573,14 +550,19 @@ impl Graph {
     /// [`Error::State`] if the node is no loss, or is minimised already; [`Error::Data`] if the weight is not finite.
     pub fn minimize(&mut self, loss: Node, weight: f32) -> Result<()> {
         self.shape(loss)?;
-        if !self.entries[loss.layer].layer.is_loss() {
+        if !self.definition.entries[loss.layer].layer.is_loss() {
             return Err(Error::State("only a loss can be minimised"));
         }
-        if self.minimized.iter().any(|(layer, _)| *layer == loss.layer) {
+        if self
+            .definition
+            .minimized
+            .iter()
+            .any(|(layer, _)| *layer == loss.layer)
+        {
             return Err(Error::State("the loss is minimised already"));
         }
         crate::error::check_finite("weight of loss", &[weight])?;
-        self.minimized.push((loss.layer, weight));
+        self.definition.minimized.push((loss.layer, weight));
         Ok(())
     }
 
@@ -590,13 +572,18 @@ impl Graph {
     /// [`Error::State`] if it is another graph's, [`Error::Option`] if the name is taken.
     pub fn output(&mut self, name: &str, node: Node) -> Result<()> {
         self.shape(node)?;
-        if self.results.iter().any(|(other, _)| other == name) {
+        if self
+            .definition
+            .results
+            .iter()
+            .any(|(other, _)| other == name)
+        {
             return Err(Error::option(
                 "name",
                 format!("output `{name}` is there already"),
             ));
         }
-        self.results.push((name.to_owned(), node));
+        self.definition.results.push((name.to_owned(), node));
         Ok(())
     }
 
@@ -616,13 +603,9 @@ impl Graph {
         self.each_matching(pattern, |parameter| parameter.initial = initial.clone())
     }
 
-    fn each_matching(
-        &mut self,
-        pattern: &str,
-        change: impl Fn(&mut super::layout::ModelParameter),
-    ) -> Result<()> {
+    fn each_matching(&mut self, pattern: &str, change: impl Fn(&mut ModelParameter)) -> Result<()> {
         let mut found = false;
-        for parameter in self.layout.parameters_mut() {
+        for parameter in self.definition.layout.parameters_mut() {
             if matches(pattern, &parameter.name) {
                 change(parameter);
                 found = true;
@@ -630,7 +613,7 @@ impl Graph {
         }
         match found {
             true => Ok(()),
-            false => Err(self.layout.no_match(pattern)),
+            false => Err(self.definition.layout.no_match(pattern)),
         }
     }
 
@@ -640,6 +623,6 @@ impl Graph {
     /// [`Error::State`] if there is neither an output nor a loss to minimise, or if what is trained leads to a layer's input that
     /// has no gradient, such as ids or targets.
     pub fn build(self) -> Result<Model> {
-        Model::new(self)
+        Model::new(self.definition)
     }
 }

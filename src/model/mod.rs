@@ -30,6 +30,7 @@
 mod batch;
 mod carried;
 mod check;
+mod definition;
 mod graph;
 mod layout;
 mod predictor;
@@ -47,14 +48,15 @@ use crate::nn::{NodeShape, TimeAxis};
 pub use batch::Batch;
 pub(crate) use carried::CarriedStates;
 pub use check::{CheckedParameter, GradientCheckOptions, GradientReport};
-pub use graph::{Graph, LayerName, Node, RnnNodes, StateNodes};
+pub use definition::Node;
+pub use graph::{Graph, LayerName, RnnNodes, StateNodes};
 pub use layout::{ModelLayout, ModelParameter, ModelParameters};
 pub(crate) use predictor::write;
 pub use predictor::{Outputs, Predictor};
 pub use push::{ModelPlaces, NamedBuffer, PushedModel, Wanted};
 pub use summary::{LayerSummary, Summary};
 
-use graph::Entry;
+use definition::{Definition, Entry};
 
 /// A model, whatever the batch: see the [module](self). Cloning it clones the handle.
 #[derive(Debug, Clone)]
@@ -62,23 +64,23 @@ pub struct Model(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    graph: Graph,
+    definition: Definition,
     layout: Arc<ModelLayout>,
     /// Of each layer whether a parameter that is trained has a part in what it makes.
     is_trained: Vec<bool>,
 }
 
 impl Model {
-    fn new(graph: Graph) -> Result<Self> {
-        if graph.results.is_empty() && graph.minimized.is_empty() {
+    fn new(definition: Definition) -> Result<Self> {
+        if definition.results.is_empty() && definition.minimized.is_empty() {
             return Err(Error::State(
                 "a model needs an output, or a loss that is minimised",
             ));
         }
-        let mut is_trained: Vec<bool> = Vec::with_capacity(graph.entries.len());
-        for entry in &graph.entries {
+        let mut is_trained: Vec<bool> = Vec::with_capacity(definition.entries.len());
+        for entry in &definition.entries {
             let layer = &entry.layer;
-            let parameters = graph.layout.parameters();
+            let parameters = definition.layout.parameters();
             let own = entry.parameters.iter().any(|&at| !parameters[at].is_frozen);
             let mut through = false;
             for (input, &(from, _)) in entry.inputs.iter().enumerate() {
@@ -89,7 +91,7 @@ impl Model {
                     let what =
                         format!("input {input} of layer `{}` ({})", entry.name, layer.kind());
                     let expected = "values that nothing trained leads to: stop their gradient";
-                    let from = &graph.entries[from];
+                    let from = &definition.entries[from];
                     let got = format!("what `{}` ({}) makes", from.name, from.layer.kind());
                     return Err(Error::shape(what, expected, got));
                 }
@@ -98,18 +100,18 @@ impl Model {
             is_trained.push(own || through);
         }
         Ok(Self(Arc::new(Inner {
-            layout: Arc::new(graph.layout.clone()),
+            layout: Arc::new(definition.layout.clone()),
             is_trained,
-            graph,
+            definition,
         })))
     }
 
     fn entries(&self) -> &[Entry] {
-        &self.0.graph.entries
+        &self.0.definition.entries
     }
 
     fn minimized(&self) -> &[(usize, f32)] {
-        &self.0.graph.minimized
+        &self.0.definition.minimized
     }
 
     fn is_trained(&self, layer: usize) -> bool {
@@ -125,7 +127,7 @@ impl Model {
 
     /// The node of an output.
     fn result(&self, name: &str) -> Result<Node> {
-        let mut results = self.0.graph.results.iter();
+        let mut results = self.0.definition.results.iter();
         let found = results.find(|(other, _)| other == name);
         found.map(|(_, node)| *node).ok_or_else(|| {
             let names = self.outputs();
@@ -152,7 +154,7 @@ impl Model {
 
     /// Names of the outputs.
     pub fn outputs(&self) -> Vec<&str> {
-        let results = self.0.graph.results.iter();
+        let results = self.0.definition.results.iter();
         results.map(|(name, _)| name.as_str()).collect()
     }
 
@@ -180,7 +182,7 @@ impl Model {
 
     /// Names of the time axes.
     fn axis_name(&self, axis: TimeAxis) -> &str {
-        let name = self.0.graph.axes.get(axis.0);
+        let name = self.0.definition.axes.get(axis.0);
         name.map_or("?", String::as_str)
     }
 

@@ -5,7 +5,7 @@
 //! writes a node's gradient where the layer wants it, the others are added.
 
 use super::Model;
-use super::graph::Entry;
+use super::definition::Entry;
 use crate::error::{Error, Result};
 use crate::nn::{
     BackwardPlaces, BatchShape, Carried, Collected, ForwardPlaces, Gradient, GradientPlace,

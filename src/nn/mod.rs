@@ -29,14 +29,12 @@ pub use losses::CrossEntropyOptions;
 pub use pooling::{LastStates, Pooling};
 pub use recurrent::{RecurrentOptions, Start};
 
-/// The layers that a graph is written with.
-pub(crate) mod layers {
-    pub(crate) use super::arithmetic::{Combine, Concatenate, Map, Slice};
-    pub(crate) use super::dropout::DropoutLayer;
-    pub(crate) use super::layer_norm::LayerNormLayer;
-    pub(crate) use super::linear::LinearLayer;
-    pub(crate) use super::losses::{CrossEntropyLayer, PointwiseLossLayer};
-    pub(crate) use super::pooling::PoolingLayer;
-    pub(crate) use super::recurrent::{C_N, H_N, LAST, Recurrent, Y};
-    pub(crate) use super::source::{Input, Stop};
-}
+// The layers that a graph is written with.
+pub(crate) use arithmetic::{Combine, Concatenate, Map, Slice};
+pub(crate) use dropout::DropoutLayer;
+pub(crate) use layer_norm::LayerNormLayer;
+pub(crate) use linear::LinearLayer;
+pub(crate) use losses::{CrossEntropyLayer, PointwiseLossLayer};
+pub(crate) use pooling::PoolingLayer;
+pub(crate) use recurrent::{C_N, H_N, LAST, Recurrent, Y};
+pub(crate) use source::{Input, Stop};
