@@ -217,38 +217,6 @@ impl Draw {
     }
 }
 
-/// Where the rows of a step lie within one direction's tensors.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StepRows {
-    /// Sequences still running.
-    pub(super) count: usize,
-    /// First row of the step in the batch.
-    pub(super) first: usize,
-    /// First row in `gates`.
-    pub(super) gates: usize,
-    /// State row of the first sequence before the step.
-    pub(super) previous: usize,
-    /// State row of the first sequence after the step.
-    pub(super) next: usize,
-}
-
-impl StepRows {
-    pub(super) fn new(op: &Recurrence, step: usize) -> Self {
-        let offsets = op.offsets.offsets();
-        let first = offsets[step];
-        Self {
-            count: offsets[step + 1] - first,
-            first,
-            gates: first - op.first_row,
-            previous: match step {
-                0 => 0,
-                _ => op.batch + offsets[step - 1],
-            },
-            next: op.batch + first,
-        }
-    }
-}
-
 /// Multiplications of the recurrent products.
 pub(super) fn multiplications(op: &Recurrence) -> usize {
     let offsets = op.offsets.offsets();

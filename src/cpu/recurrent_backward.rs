@@ -10,9 +10,10 @@ use crate::cpu::recurrence::{
     self, Extents, Layer, by_direction, check, check_vectors, no_panels, of_directions,
     other_input, part_of_direction,
 };
+use crate::cpu::shares::Rows;
 use crate::cpu::simd::MOST_LANES;
 use crate::cpu::staged::{self, StagedPanels, StagedSource};
-use crate::cpu::tile::{BackwardRows, Rows};
+use crate::cpu::tile::BackwardRows;
 use crate::error::{Error, Result};
 use crate::ops::{RecurrentBackward, Region};
 

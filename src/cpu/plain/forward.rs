@@ -8,7 +8,7 @@ use super::cells::{PlainCell, State};
 use super::{Kind, LayerPanels, single, with_cell};
 use crate::cpu::panels::{Ahead, Block, Panels, TERMS, for_row_groups, product, product_of_row};
 use crate::cpu::simd::{SLOTS, load, load_slots, store, store_slots};
-use crate::cpu::tile::{ForwardRows, ForwardStep, MOST_ROWS, Tile, tile_size};
+use crate::cpu::tile::{ForwardRows, ForwardStep, ForwardTile, MOST_ROWS, tile_size};
 use crate::ops::Recurrence;
 
 /// The rows that enter one direction of a layer.
@@ -65,7 +65,7 @@ fn sweep<I: Start>(
     (input, panels): (I, &Panels),
     rows: ForwardRows<'_>,
 ) {
-    Tile::for_all(op, rows, tile_size(op, input.terms()), &|tile| {
+    rows.for_tiles(op, tile_size(op, input.terms()), &|tile| {
         with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
             cell,
             tile,
@@ -196,7 +196,7 @@ impl Start for Input<'_> {
 /// A tile on its way through the steps.
 struct Sweep<'a, C, I, const V: usize> {
     cell: C,
-    tile: Tile<'a, ForwardRows<'a>>,
+    tile: ForwardTile<'a>,
     weights: Weights<'a, I>,
     keep: bool,
 }
