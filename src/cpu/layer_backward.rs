@@ -467,9 +467,7 @@ impl Run for LayerBackward {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
         let op = &self.sweep.forward;
         check(op, accesses)?;
-        if self.sweep.c_gradient.is_some() != op.states.c.is_some() {
-            return Err(Error::State("an LSTM's backward needs its cell gradient"));
-        }
+        self.sweep.validate()?;
         let (extents, gradients) = (Extents::new(op), GradientExtents::new(&self.sweep));
         accesses.read(op.states.h, extents.h)?;
         accesses.read_optional(op.states.c, extents.c)?;

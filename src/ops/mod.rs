@@ -17,6 +17,7 @@ mod optimizers;
 mod products;
 mod program;
 mod random;
+mod recurrence_check;
 mod recurrent;
 
 pub use directions::{MergeDirections, SplitDirections};
@@ -36,10 +37,18 @@ pub use program::{
     BufferId, BufferSpec, Precision, Program, Region, Role, SEED_WORDS, Section, TableOffset,
 };
 pub use random::{DropoutRows, RandomPurpose, RandomSite};
+pub(crate) use recurrence_check::WeightParts;
 pub use recurrent::{
     LayerStep, Mode, Recurrence, RecurrentBackward, RecurrentBackwardWave, RecurrentWave,
     StackStep, StateRegions,
 };
+
+/// Elements of a product of sizes; too large a product fits no buffer.
+pub(crate) fn elements(sizes: &[usize]) -> usize {
+    sizes
+        .iter()
+        .fold(1, |product: usize, &size| product.saturating_mul(size))
+}
 
 /// One operation.
 #[derive(Debug, Clone)]
