@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+pub(super) use crate::ops::elements;
 use crate::ops::{BufferId, Matrix, Program, Region, TableOffset};
 
 /// Collects the accesses of one operation and checks each against the program.
@@ -175,13 +176,6 @@ impl<'a> Accesses<'a> {
             left_alone: self.left_alone,
         })
     }
-}
-
-/// Elements of a product of sizes; too large a product fits no buffer.
-pub(super) fn elements(sizes: &[usize]) -> usize {
-    sizes
-        .iter()
-        .fold(1, |product: usize, &size| product.saturating_mul(size))
 }
 
 /// Elements from the first of `rows` rows to the end of the last, `stride` apart and `width` wide.

@@ -11,11 +11,12 @@ use crate::cpu::access::{Accesses, elements, matrix};
 use crate::cpu::memory::{Extent, Memory};
 use crate::cpu::panel_cache::PanelSource;
 use crate::cpu::plain::{self, Entering, Given, Kind, LayerPanels, LayerSource, WeightGradients};
-use crate::cpu::recurrence::{Extents, StepRows, check, most_rows, multiplications, of_directions};
+use crate::cpu::recurrence::{Extents, check, most_rows, multiplications, of_directions};
 use crate::cpu::recurrent_backward::GradientExtents;
 use crate::cpu::run::{Context, Run};
+use crate::cpu::shares::{Places, Rows};
 use crate::cpu::simd::MOST_LANES;
-use crate::cpu::tile::{BackwardRows, InputRows, Rows};
+use crate::cpu::tile::BackwardRows;
 use crate::error::{Error, Result};
 use crate::ops::{
     ColumnSums, Gemm, Matrix, Operation, Program, Recurrence, RecurrentBackward, Region, Role,
@@ -37,6 +38,8 @@ pub(super) struct LayerBackward {
     kind: Kind,
     sweep: RecurrentBackward,
     directions: Vec<Products>,
+    /// Where the rows of each direction's gradient of the input go, if they are scattered.
+    places: Vec<Option<Places>>,
 }
 
 /// The products of one direction.
@@ -60,7 +63,14 @@ impl LayerBackward {
             }
             taken += count;
         }
-        layer.is_worth_it().then_some((layer, taken))
+        if !layer.is_worth_it() {
+            return None;
+        }
+        // Of all chunks together: a thread takes a tile through all of them.
+        layer.places = { layer.directions.iter() }
+            .map(|products| products.places(program))
+            .collect::<Option<_>>()?;
+        Some((layer, taken))
     }
 
     /// The chunk that `operations` begin with, and how many they are.
@@ -96,6 +106,7 @@ impl LayerBackward {
             kind,
             sweep: sweep.clone(),
             directions: directions.clone(),
+            places: Vec::new(),
         };
         directions.iter().all(same).then_some((layer, taken))
     }
@@ -184,7 +195,7 @@ impl LayerBackward {
     fn sweep(
         &self,
         direction: usize,
-        (panels, context): (&LayerPanels, &Context<'_>),
+        panels: &LayerPanels,
         given: Given<'_>,
         [gates, d_h, d_c, d_input, scratch]: [&mut [f32]; 5],
     ) {
@@ -193,18 +204,12 @@ impl LayerBackward {
         let width = plain::scratch_width(op, self.kind, panels.lanes());
         let (products, partials) = scratch.split_at_mut(op.batch * width);
         let d_input = match &self.directions[direction].d_input {
-            None => InputRows::absent(),
-            Some(gemm) => InputRows {
-                rows: Rows::new(
-                    &mut d_input[gemm.c.region.offset - self.d_input_start()..],
-                    gemm.n,
-                ),
-                places: match gemm.map {
-                    Some(RowMap::ScatterM(table)) => Some(context.words(table, gemm.m)),
-                    _ => None,
-                },
-                first: op.offsets.offsets()[op.steps.start],
-            },
+            None => Rows::absent(),
+            Some(gemm) => {
+                let start = gemm.c.region.offset - self.d_input_start();
+                let first = op.offsets.offsets()[op.steps.start];
+                Rows::new(&mut d_input[start..], gemm.n).from_row(first)
+            }
         };
         let rows = BackwardRows {
             gates: Rows::new(gates, units),
@@ -213,6 +218,7 @@ impl LayerBackward {
             products: Rows::new(products, width),
             partial: Rows::new(partials, self.partial_len(panels.lanes())),
             d_input,
+            places: self.places[direction].as_ref(),
             ..BackwardRows::absent()
         };
         plain::backward(op, (self.kind, direction), panels, given, rows);
@@ -315,8 +321,7 @@ impl<'a> Place<'a> {
             && self.is_weights(recurrent)
             && self.reads_states(program, recurrent)
             && bias.accumulate == input.accumulate
-            && bias.accumulate == recurrent.accumulate
-            && d_input.is_none_or(|gemm| distinct(program, gemm));
+            && bias.accumulate == recurrent.accumulate;
         let products = Products {
             bias: *bias,
             input: *input,
@@ -351,9 +356,13 @@ impl<'a> Place<'a> {
         let op = self.op;
         let states = self.direction * (op.batch + op.tokens) * op.state;
         let states = op.states.h.at(states);
+        let offsets = op.offsets.offsets();
         let previous = op.steps.clone().flat_map(|step| {
-            let rows = StepRows::new(op, step);
-            rows.previous..rows.previous + rows.count
+            let first = match step {
+                0 => 0,
+                _ => op.batch + offsets[step - 1],
+            };
+            first..first + op.offsets.batch_size(step)
         });
         let read = match gemm.map {
             Some(RowMap::GatherK(table)) => {
@@ -388,18 +397,18 @@ fn words(program: &Program, table: TableOffset, len: usize) -> &[u32] {
     &words[..len.min(words.len())]
 }
 
-/// Whether no two rows of a product's result go to one place.
-fn distinct(program: &Program, gemm: &Gemm) -> bool {
-    let Some(RowMap::ScatterM(table)) = gemm.map else {
-        return true;
-    };
-    let words = words(program, table, gemm.m);
-    let mut taken = vec![false; words.iter().max().map_or(0, |&row| row as usize + 1)];
-    let first = |&row: &u32| !std::mem::replace(&mut taken[row as usize], true);
-    words.iter().all(first)
-}
-
 impl Products {
+    /// Where the rows of the input's gradient go, if they are scattered; nothing at all if two go to one place.
+    fn places(&self, program: &Program) -> Option<Option<Places>> {
+        let Some((gemm, RowMap::ScatterM(table))) = self.d_input.and_then(|d| Some((d, d.map?)))
+        else {
+            return Some(None);
+        };
+        let buffer = program.buffers().get(gemm.c.region.buffer.0)?;
+        let rows = words(program, table, gemm.m);
+        Places::new(rows, buffer.len / gemm.n).map(Some)
+    }
+
     /// Whether its rows follow those of `before`, with all else the same.
     fn follows(&self, before: &Self) -> bool {
         let read = |own: &Gemm, before: &Gemm| {
@@ -458,9 +467,7 @@ impl Run for LayerBackward {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
         let op = &self.sweep.forward;
         check(op, accesses)?;
-        if self.sweep.c_gradient.is_some() != op.states.c.is_some() {
-            return Err(Error::State("an LSTM's backward needs its cell gradient"));
-        }
+        self.sweep.validate()?;
         let (extents, gradients) = (Extents::new(op), GradientExtents::new(&self.sweep));
         accesses.read(op.states.h, extents.h)?;
         accesses.read_optional(op.states.c, extents.c)?;
@@ -597,7 +604,7 @@ impl Run for LayerBackward {
                     }),
                 };
                 let parts = [gates, d_h, d_c, &mut *d_input, scratch];
-                self.sweep(direction, (panels, &context), given, parts);
+                self.sweep(direction, panels, given, parts);
             }
         })?;
         self.collect(memory, scratch, panels.lanes())

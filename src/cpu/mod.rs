@@ -20,6 +20,7 @@
 //! | `options` | what a caller can ask of the device: threads, instruction set |
 //! | `parallel` | splitting rows over threads |
 //! | `simd`, `panels`, `tile` | vectors, weights in panels, and sequences that a thread takes through all timesteps |
+//! | `shares` | what lends threads the rows of their sequences, with all of the unsafe code for it |
 //! | `plain` | the recurrence of cells without options, the fastest way |
 //! | `staged` | that of any cell, stage by stage |
 //! | `vector`, `row_norm`, `row_product` | what the stages and other rows share: vectors as a cell's numbers, means and deviations, products |
@@ -73,6 +74,7 @@ mod recurrent_forward;
 mod row_norm;
 mod row_product;
 mod run;
+mod shares;
 mod simd;
 mod softmax_cross_entropy;
 mod staged;

@@ -1,71 +1,11 @@
 //! What the two recurrent operations share: one direction of a layer, its weights, and the rows of a step.
 
-use crate::config::{Activations, Cell, CellSpec};
+use crate::config::{Activations, CellSpec};
 use crate::cpu::access::{Accesses, elements};
 use crate::cpu::memory::Extent;
 use crate::error::{Error, Result};
-use crate::ops::{Mode, RandomPurpose, RandomSite, Recurrence, Region};
+use crate::ops::{Mode, RandomPurpose, RandomSite, Recurrence, Region, WeightParts};
 use crate::random::uniforms;
-
-/// Parts of the packed weights that the recurrence looks at, each `(offset, elements)`.
-#[derive(Debug, Clone, Copy)]
-struct Parts {
-    recurrent: (usize, usize),
-    second: (usize, usize),
-    second_transposed: (usize, usize),
-    peephole: (usize, usize),
-    norm_recurrent: (usize, usize),
-    norm_cell_weight: (usize, usize),
-    norm_cell_bias: (usize, usize),
-    norm_gates: (usize, usize),
-    gate_bias: (usize, usize),
-    projection_bias: (usize, usize),
-}
-
-impl Parts {
-    fn new(op: &Recurrence) -> Self {
-        let (layout, spec, hidden) = (&op.layout, &op.spec, op.hidden);
-        let units = elements(&[hidden, layout.slots]);
-        let when = |present: bool, len: usize| if present { len } else { 0 };
-        let (whole, per_gate) = (spec.is_whole_norm(), spec.is_per_gate_norm());
-        let cell_norm = whole && spec.cell == Cell::Lstm;
-        let second = when(spec.has_second_product(), elements(&[hidden, op.state]));
-        let projection_bias = spec.projection.is_some_and(|p| p.bias);
-        Self {
-            recurrent: (layout.recurrent, elements(&[op.state, units])),
-            second: (layout.second, second),
-            second_transposed: (layout.second_transposed, second),
-            peephole: (layout.peephole, when(spec.peephole.is_some(), 3 * hidden)),
-            norm_recurrent: (layout.norm_recurrent, when(whole, units)),
-            norm_cell_weight: (layout.norm_cell_weight, when(cell_norm, hidden)),
-            norm_cell_bias: (layout.norm_cell_bias, when(cell_norm, hidden)),
-            norm_gates: (layout.norm_gates, when(per_gate, units)),
-            gate_bias: (layout.gate_bias, when(per_gate, units)),
-            projection_bias: (layout.projection_bias, when(projection_bias, op.state)),
-        }
-    }
-
-    /// Those whose gradients are summed by the sweep.
-    fn vectors(&self) -> [(usize, usize); 6] {
-        [
-            self.peephole,
-            self.norm_recurrent,
-            self.norm_cell_weight,
-            self.norm_cell_bias,
-            self.norm_gates,
-            self.gate_bias,
-        ]
-    }
-
-    fn end(&self) -> usize {
-        let matrices = [self.recurrent, self.second, self.second_transposed];
-        let all = matrices.into_iter().chain(self.vectors());
-        all.chain([self.projection_bias])
-            .map(|(offset, len)| offset.saturating_add(len))
-            .max()
-            .unwrap_or(0)
-    }
-}
 
 /// The packed vectors of one direction; what the cell does not have is empty.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +26,7 @@ pub(super) struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    fn new(parts: &Parts, packed: &'a [f32]) -> Self {
+    fn new(parts: &WeightParts, packed: &'a [f32]) -> Self {
         let slice = |(offset, len): (usize, usize)| match len {
             0 => &[],
             _ => &packed[offset..offset + len],
@@ -140,7 +80,7 @@ impl<'a> Layer<'a> {
         Self {
             op,
             direction,
-            weights: Weights::new(&Parts::new(op), packed),
+            weights: Weights::new(&WeightParts::new(op), packed),
             mask: match mask {
                 [] => &[],
                 _ => &mask[direction * mask_len..][..mask_len],
@@ -214,38 +154,6 @@ impl Draw {
     /// Those of four units, from unit `4 * block` on.
     pub(super) fn block(&self, block: usize) -> [f32; 4] {
         uniforms(self.seed, self.site, self.sequence, self.step, block as u32)
-    }
-}
-
-/// Where the rows of a step lie within one direction's tensors.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StepRows {
-    /// Sequences still running.
-    pub(super) count: usize,
-    /// First row of the step in the batch.
-    pub(super) first: usize,
-    /// First row in `gates`.
-    pub(super) gates: usize,
-    /// State row of the first sequence before the step.
-    pub(super) previous: usize,
-    /// State row of the first sequence after the step.
-    pub(super) next: usize,
-}
-
-impl StepRows {
-    pub(super) fn new(op: &Recurrence, step: usize) -> Self {
-        let offsets = op.offsets.offsets();
-        let first = offsets[step];
-        Self {
-            count: offsets[step + 1] - first,
-            first,
-            gates: first - op.first_row,
-            previous: match step {
-                0 => 0,
-                _ => op.batch + offsets[step - 1],
-            },
-            next: op.batch + first,
-        }
     }
 }
 
@@ -350,85 +258,14 @@ pub(super) fn declare_rows(
 
 /// Checks everything about a recurrence that does not concern a buffer, and names its weights.
 pub(super) fn check(op: &Recurrence, accesses: &mut Accesses<'_>) -> Result<()> {
-    let expect = |what: &str, expected: usize, got: usize| match expected == got {
-        true => Ok(()),
-        false => Err(Error::shape(format!("recurrence: {what}"), expected, got)),
-    };
     if op.running.is_some() {
         return Err(Error::option(
             "storage",
             "running states apart from the kept ones are for the GPU device alone",
         ));
     }
-    let (packing, spec) = (&op.offsets, &op.spec);
-    expect("sequences", packing.batch(), op.batch)?;
-    expect("rows", packing.tokens(), op.tokens)?;
-    expect("slots", spec.slots(), op.layout.slots)?;
-    expect(
-        "state units",
-        spec.projection.map_or(op.hidden, |p| p.size),
-        op.state,
-    )?;
-    if op.directions == 0 || op.directions > 2 {
-        return Err(Error::shape("directions", "1 or 2", op.directions));
-    }
-    if op.steps.end > packing.steps() || op.steps.start > op.steps.end {
-        let expected = format!("steps within 0..{}", packing.steps());
-        return Err(Error::shape(
-            "recurrence",
-            expected,
-            format!("{:?}", op.steps),
-        ));
-    }
-    let rows = packing.offsets()[op.steps.start]..packing.offsets()[op.steps.end];
-    if rows.start < op.first_row || rows.end - op.first_row > op.gate_rows {
-        return Err(Error::shape(
-            "rows of gates",
-            format!("rows {rows:?}"),
-            format!("{} rows from {}", op.gate_rows, op.first_row),
-        ));
-    }
-    let present = |option: bool| usize::from(option);
-    let is_lstm = spec.cell == Cell::Lstm;
-    expect(
-        "cell states",
-        present(is_lstm),
-        present(op.states.c.is_some()),
-    )?;
-    let second = present(spec.has_second_product());
-    expect(
-        "second products",
-        second,
-        present(op.states.second.is_some()),
-    )?;
-    let sums = present(spec.is_whole_norm());
-    expect("recurrent sums", sums, present(op.recurrent_sums.is_some()))?;
-    let masked = present(op.states.mask.is_some());
-    expect("masked states", masked, present(other_input(op).is_some()))?;
-    let end = Parts::new(op).end();
-    if end > op.layout.len() {
-        return Err(Error::shape("packed weights", op.layout.len(), end));
-    }
+    op.validate()?;
     accesses.read(op.weights, Extents::new(op).weights)
-}
-
-/// Checks that the vectors' gradients have their places.
-pub(super) fn check_vectors(op: &Recurrence) -> Result<()> {
-    let layout = &op.layout;
-    let within = |&(offset, len): &(usize, usize)| {
-        len == 0
-            || offset
-                .checked_sub(layout.vectors)
-                .is_some_and(|at| at.saturating_add(len) <= layout.vectors_len())
-    };
-    match Parts::new(op).vectors().iter().all(within) {
-        true => Ok(()),
-        false => Err(Error::shape(
-            "packed vectors",
-            format!("places within {} elements", layout.vectors_len()),
-            "places outside",
-        )),
-    }
 }
 
 /// The parts of a tensor of all directions; empty ones of an absent tensor.

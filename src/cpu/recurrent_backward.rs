@@ -6,14 +6,15 @@ use crate::cpu::panel_cache::{PackedPanels, PanelSource};
 use crate::cpu::parallel::join;
 use crate::cpu::plain::{self, Given, Kind, LayerPanels, LayerSource};
 use crate::cpu::recurrence::{
-    self, Extents, Layer, by_direction, check, check_vectors, no_panels, of_directions,
-    other_input, part_of_direction,
+    self, Extents, Layer, by_direction, check, no_panels, of_directions, other_input,
+    part_of_direction,
 };
 use crate::cpu::run::{Context, Run};
+use crate::cpu::shares::Rows;
 use crate::cpu::simd::MOST_LANES;
 use crate::cpu::staged::{self, StagedPanels, StagedSource};
-use crate::cpu::tile::{BackwardRows, Rows};
-use crate::error::{Error, Result};
+use crate::cpu::tile::BackwardRows;
+use crate::error::Result;
 use crate::ops::{RecurrentBackward, Region};
 
 /// Sizes of the tensors that the backward adds, all directions.
@@ -41,9 +42,7 @@ impl Run for RecurrentBackward {
     fn accesses(&self, accesses: &mut Accesses<'_>) -> Result<()> {
         let op = &self.forward;
         check(op, accesses)?;
-        if self.c_gradient.is_some() != op.states.c.is_some() {
-            return Err(Error::State("an LSTM's backward needs its cell gradient"));
-        }
+        self.validate()?;
         let extents = Extents::new(op);
         accesses.read(op.states.h, extents.h)?;
         accesses.read_optional(other_input(op), extents.h)?;
@@ -56,9 +55,6 @@ impl Run for RecurrentBackward {
         accesses.write(self.output_gradient, gradients.output)?;
         accesses.write(self.h_gradient, gradients.h)?;
         accesses.write_optional(self.c_gradient, gradients.c)?;
-        if self.vectors().is_some() {
-            check_vectors(op)?;
-        }
         accesses.write_optional(self.vectors(), gradients.vectors)
     }
 

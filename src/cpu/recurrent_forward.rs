@@ -9,8 +9,9 @@ use crate::cpu::recurrence::{
     self, Extents, Layer, check, no_panels, of_directions, state_extents,
 };
 use crate::cpu::run::{Context, Run};
+use crate::cpu::shares::Rows;
 use crate::cpu::staged::{self, StagedPanels, StagedSource};
-use crate::cpu::tile::{ForwardRows, Rows};
+use crate::cpu::tile::ForwardRows;
 use crate::error::Result;
 use crate::ops::Recurrence;
 

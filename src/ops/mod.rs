@@ -17,6 +17,7 @@ mod optimizers;
 mod products;
 mod program;
 mod random;
+mod recurrence_check;
 mod recurrent;
 mod region;
 
@@ -36,6 +37,7 @@ pub use optimizers::{
 pub use products::{ColumnSums, Gemm, Matrix, RowMap};
 pub use program::{BufferSpec, Precision, Program, Role, SEED_WORDS, Section};
 pub use random::DropoutRows;
+pub(crate) use recurrence_check::WeightParts;
 pub use recurrent::{
     LayerStep, Recurrence, RecurrentBackward, RecurrentBackwardWave, RecurrentWave, StackStep,
     StateRegions,
@@ -44,6 +46,13 @@ pub use region::{BufferId, Region, TableOffset};
 
 pub use crate::config::Mode;
 pub use crate::random::{RandomPurpose, RandomSite};
+
+/// Elements of a product of sizes; too large a product fits no buffer.
+pub(crate) fn elements(sizes: &[usize]) -> usize {
+    sizes
+        .iter()
+        .fold(1, |product: usize, &size| product.saturating_mul(size))
+}
 
 /// One operation.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::{Kind, LayerPanels, with_cell};
 use crate::cpu::panels::Panels;
 use crate::cpu::row_product::RowProduct;
 use crate::cpu::simd::{load, store};
-use crate::cpu::tile::{BackwardRows, BackwardStep, Contiguous, Tile, tile_size};
+use crate::cpu::tile::{BackwardRows, BackwardStep, BackwardTile, Contiguous, tile_size};
 use crate::ops::Recurrence;
 
 /// The most sequences of a tile that is taken through all products.
@@ -65,7 +65,7 @@ pub(in crate::cpu) fn backward(
         Some(products) => products.sequences.min(MOST_SEQUENCES),
         None => tile_size(op, 0),
     };
-    Tile::for_all(op, rows, size, &|tile| {
+    rows.for_tiles(op, size, &|tile| {
         with_cell!(kind, op, direction, cell => recurrent.dispatch(Sweep {
             cell,
             tile,
@@ -81,7 +81,7 @@ pub(in crate::cpu) fn backward(
 /// A tile on its way back through the steps.
 struct Sweep<'a, C, const V: usize> {
     cell: C,
-    tile: Tile<'a, BackwardRows<'a>>,
+    tile: BackwardTile<'a>,
     recurrent: &'a Panels,
     input: Option<&'a Panels>,
     given: Given<'a>,

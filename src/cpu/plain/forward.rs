@@ -9,7 +9,7 @@ use super::units::{Entering, Input, Start, Units, load_gates};
 use super::{Kind, LayerPanels, single, with_cell};
 use crate::cpu::panels::{Ahead, Panels, TERMS, for_row_groups};
 use crate::cpu::simd::SLOTS;
-use crate::cpu::tile::{ForwardRows, ForwardStep, MOST_ROWS, Tile, tile_size};
+use crate::cpu::tile::{ForwardRows, ForwardStep, ForwardTile, MOST_ROWS, tile_size};
 use crate::ops::Recurrence;
 
 /// All steps of one direction. Without `entering`, the gates hold the input's products.
@@ -43,7 +43,7 @@ fn sweep<I: Start>(
     (input, panels): (I, &Panels),
     rows: ForwardRows<'_>,
 ) {
-    Tile::for_all(op, rows, tile_size(op, input.terms()), &|tile| {
+    rows.for_tiles(op, tile_size(op, input.terms()), &|tile| {
         with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
             cell,
             tile,
@@ -96,7 +96,7 @@ impl Start for Gates {
 /// A tile on its way through the steps.
 struct Sweep<'a, C, I, const V: usize> {
     cell: C,
-    tile: Tile<'a, ForwardRows<'a>>,
+    tile: ForwardTile<'a>,
     weights: Weights<'a, I>,
     keep: bool,
 }

@@ -1,7 +1,7 @@
 //! The fast way for cells as most networks have them: sigmoid and hyperbolic tangent, no clip, no normalisation, no
 //! peephole, no zoneout, no projection, no recurrent dropout.
 //!
-//! A thread takes a [`Tile`](super::tile::Tile) of sequences through all timesteps. In each, the recurrent products of a
+//! A thread takes a [tile](super::tile) of sequences through all timesteps. In each, the recurrent products of a
 //! vector of units and a few sequences, and where many sequences run the input's products before them, are summed in registers
 //! over a panel of weights, the cell's arithmetic is done on the sums where they are, and only states (and, for a backward to
 //! come, gates) are written. Nothing waits for another thread, and nothing is allocated.

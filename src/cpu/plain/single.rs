@@ -8,7 +8,7 @@ use super::units::{Input, Units};
 use super::{Kind, with_cell};
 use crate::cpu::panels::{Panels, for_row_groups};
 use crate::cpu::simd::SLOTS;
-use crate::cpu::tile::{ForwardRows, Tile};
+use crate::cpu::tile::{ForwardRows, ForwardTile};
 use crate::ops::Recurrence;
 
 /// Steps whose input is multiplied at once.
@@ -28,7 +28,7 @@ pub(super) fn forward(
     (input, panels): (Input<'_>, &Panels),
     rows: ForwardRows<'_>,
 ) {
-    Tile::for_all(op, rows, 1, &|tile| {
+    rows.for_tiles(op, 1, &|tile| {
         with_cell!(kind, op, direction, cell => panels.dispatch(Sweep {
             cell,
             tile,
@@ -43,7 +43,7 @@ pub(super) fn forward(
 /// The sequence on its way through the steps.
 struct Sweep<'a, C, const V: usize> {
     cell: C,
-    tile: Tile<'a, ForwardRows<'a>>,
+    tile: ForwardTile<'a>,
     input: Input<'a>,
     panels: &'a Panels,
     hidden: usize,

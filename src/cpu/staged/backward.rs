@@ -13,7 +13,7 @@ use crate::cpu::recurrence::Layer;
 use crate::cpu::row_norm::{Moments, Sums, means};
 use crate::cpu::row_product::WholeRows;
 use crate::cpu::simd::SLOTS;
-use crate::cpu::tile::{BackwardRows, BackwardStep, Tile, tile_size};
+use crate::cpu::tile::{BackwardRows, BackwardStep, tile_size};
 use crate::cpu::vector::{Units, Vector};
 use crate::ops::{RandomPurpose, Recurrence};
 
@@ -65,7 +65,7 @@ pub(in crate::cpu) fn backward(
 ) {
     let panels = &panels.directions[layer.direction];
     let lanes = panels.recurrent.lanes();
-    Tile::for_all(layer.op, rows, tile_size(layer.op, 0), &|mut tile| {
+    rows.for_tiles(layer.op, tile_size(layer.op, 0), &|mut tile| {
         for at in tile.steps().rev() {
             let Some(mut rows) = tile.step(at) else {
                 continue;

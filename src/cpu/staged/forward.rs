@@ -12,7 +12,7 @@ use crate::cpu::access::elements;
 use crate::cpu::recurrence::Layer;
 use crate::cpu::row_norm::Moments;
 use crate::cpu::row_product::WholeRows;
-use crate::cpu::tile::{ForwardRows, ForwardStep, Tile, tile_size};
+use crate::cpu::tile::{ForwardRows, ForwardStep, tile_size};
 use crate::cpu::vector::Units;
 use crate::ops::{RandomPurpose, Recurrence};
 
@@ -24,7 +24,7 @@ pub(in crate::cpu) fn scratch_width(op: &Recurrence) -> usize {
 /// All steps of one direction.
 pub(in crate::cpu) fn forward(layer: &Layer<'_>, panels: &StagedPanels, rows: ForwardRows<'_>) {
     let panels = &panels.directions[layer.direction];
-    Tile::for_all(layer.op, rows, tile_size(layer.op, 0), &|mut tile| {
+    rows.for_tiles(layer.op, tile_size(layer.op, 0), &|mut tile| {
         for at in tile.steps() {
             let Some(rows) = tile.step(at) else {
                 // Sequences are sorted: later steps have none of this tile's either.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gpu::recorder::{Binding, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{Program, Recurrence, RecurrentBackward, RecurrentBackwardWave, Region};
+use crate::ops::{Program, Recurrence, RecurrentBackward, RecurrentBackwardWave, Region, elements};
 
 const KERNEL: Kernel = Kernel {
     name: "recurrent_backward",
@@ -82,7 +82,6 @@ fn is_one_dispatch(cells: &[&RecurrentBackward]) -> bool {
 /// Cells that one dispatch can take.
 fn record_cells(cells: &[&RecurrentBackward], recorder: &mut Recorder<'_>) -> Result<()> {
     for op in cells {
-        recurrent::check(&op.forward, recorder)?;
         check(op, recorder)?;
     }
     let forwards: Vec<_> = cells.iter().map(|op| &op.forward).collect();
@@ -170,8 +169,16 @@ fn params(op: &RecurrentBackward) -> Params {
 
 fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
     let forward = &op.forward;
-    let sequences = forward.directions * forward.batch;
-    let rows = forward.directions * forward.tokens;
+    recurrent::check(forward, recorder)?;
+    op.validate()?;
+    let of_sequences = |units: usize| elements(&[forward.directions, forward.batch, units]);
+    let output = elements(&[forward.directions, forward.tokens, forward.state]);
+    let several_stages = forward.spec.layer_norm.is_some() || forward.spec.has_second_product();
+    if several_stages && op.scratch.is_none() {
+        return Err(Error::State(
+            "the backward of a cell of several stages needs scratch space",
+        ));
+    }
     if let Some(running) = &forward.running
         && running.mask.is_some() != op.mask.is_some()
     {
@@ -179,20 +186,24 @@ fn check(op: &RecurrentBackward, recorder: &Recorder<'_>) -> Result<()> {
             "the backward of a recurrence with running states needs its recurrent dropout's mask",
         ));
     }
-    recorder.check("output gradient", op.output_gradient, rows * forward.state)?;
-    recorder.check("state gradient", op.h_gradient, sequences * forward.state)?;
+    recorder.check("output gradient", op.output_gradient, output)?;
+    recorder.check("state gradient", op.h_gradient, of_sequences(forward.state))?;
     for (what, region, len) in [
         (
             "cell state gradient",
             op.c_gradient,
-            sequences * forward.hidden,
+            of_sequences(forward.hidden),
         ),
-        ("scratch", op.scratch, 2 * sequences * forward.hidden),
-        ("mask", op.mask, sequences * forward.state),
+        (
+            "scratch",
+            op.scratch,
+            of_sequences(forward.hidden).saturating_mul(2),
+        ),
+        ("mask", op.mask, of_sequences(forward.state)),
         (
             "vector sums",
             op.vector_sums,
-            sequences * forward.layout.vectors_len(),
+            of_sequences(forward.layout.vectors_len()),
         ),
     ] {
         if let Some(region) = region {

@@ -8,7 +8,9 @@ use crate::gpu::element::Element;
 use crate::gpu::recorder::{Binding, Dispatch, Recorder};
 use crate::gpu::shader::Access::{Read, ReadWrite};
 use crate::gpu::shader::Shader;
-use crate::ops::{LayerStep, Operation, Precision, Program, Recurrence, Region, StackStep};
+use crate::ops::{
+    LayerStep, Operation, Precision, Program, Recurrence, Region, StackStep, elements as count,
+};
 
 /// A number of layers as the shader's constant, and its `run`.
 macro_rules! run {
@@ -263,15 +265,26 @@ fn has_conflict((first, last): (&LayerStep, &LayerStep), recorder: &Recorder<'_>
 fn check(layer: &LayerStep, recorder: &Recorder<'_>) -> Result<()> {
     let recurrence = &layer.recurrence;
     recurrent::check(recurrence, recorder)?;
-    let (batch, state) = (recurrence.batch, recurrence.state);
-    recorder.check("x", layer.projection.a.region, batch * layer.projection.k)?;
-    recorder.check("first h", layer.first_h.source, batch * state)?;
-    recorder.check("output", layer.output.output, batch * state)?;
-    recorder.check("last h", layer.last_h.target, batch * state)?;
+    let rows = |width: usize| count(&[recurrence.batch, width]);
+    let (inputs, state) = (layer.projection.k, rows(recurrence.state));
+    let (layout, units) = (
+        &recurrence.layout,
+        recurrence.hidden * recurrence.layout.slots,
+    );
+    for (offset, terms) in [(layout.input, inputs), (layout.input_bias, 1)] {
+        let end = offset.saturating_add(count(&[terms, units]));
+        if end > layout.len() {
+            return Err(Error::shape("packed weights", layout.len(), end));
+        }
+    }
+    recorder.check("x", layer.projection.a.region, rows(inputs))?;
+    recorder.check("first h", layer.first_h.source, state)?;
+    recorder.check("output", layer.output.output, state)?;
+    recorder.check("last h", layer.last_h.target, state)?;
     let first_c = layer.first_c.map(|rows| rows.source);
     let last_c = layer.last_c.map(|rows| rows.target);
-    for rows in first_c.into_iter().chain(last_c) {
-        recorder.check("cell states", rows, batch * recurrence.hidden)?;
+    for cells in first_c.into_iter().chain(last_c) {
+        recorder.check("cell states", cells, rows(recurrence.hidden))?;
     }
     Ok(())
 }

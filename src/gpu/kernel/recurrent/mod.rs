@@ -11,7 +11,7 @@ mod wave;
 
 use crate::error::{Error, Result};
 use crate::gpu::recorder::Recorder;
-use crate::ops::Recurrence;
+use crate::ops::{Recurrence, StateRegions, elements};
 
 pub(super) use choice::choose;
 pub(crate) use choice::{key, table};
@@ -26,67 +26,63 @@ pub(super) use shader::{
 };
 pub(super) use wave::{is_one_dispatch, lead};
 
-/// Checks that every buffer holds what the operation will touch.
+/// Checks the operation, and that every buffer holds what it will touch.
 pub(super) fn check(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
-    let units = op.hidden * op.layout.slots;
-    let rows = op.directions * (op.batch + op.tokens);
-    let offsets = op.offsets.offsets();
-    let window = offsets[op.steps.start].checked_sub(op.first_row);
-    let end = offsets[op.steps.end] - op.first_row.min(offsets[op.steps.end]);
-    if window.is_none() || end > op.gate_rows {
-        return Err(Error::shape(
-            "rows of the gate window",
-            format!(
-                "rows {}..{}",
-                offsets[op.steps.start], offsets[op.steps.end]
-            ),
-            format!("{} rows from {} on", op.gate_rows, op.first_row),
-        ));
-    }
+    op.validate()?;
+    let (directions, slots) = (op.directions, op.layout.slots);
+    let rows = op.batch.saturating_add(op.tokens);
     for (what, region) in [
         ("offset of the gates", op.gates),
+        (
+            "offset of the recurrent sums",
+            op.recurrent_sums.unwrap_or(op.gates),
+        ),
         ("offset of the packed weights", op.weights),
     ] {
-        if !region.offset.is_multiple_of(op.layout.slots) {
+        if !region.offset.is_multiple_of(slots) {
             let expected = "a multiple of the slots";
             return Err(Error::shape(what, expected, region.offset));
         }
     }
-    recorder.check("gates", op.gates, op.directions * op.gate_rows * units)?;
+    let gates = [directions, op.gate_rows, op.hidden, slots];
+    let states = [directions, rows, op.state];
+    let weights = [directions, op.layout.len()];
+    recorder.check("gates", op.gates, elements(&gates))?;
+    recorder.check("packed weights", op.weights, elements(&weights))?;
     if let Some(sums) = op.recurrent_sums {
-        recorder.check("recurrent sums", sums, op.directions * op.gate_rows * units)?;
+        recorder.check("recurrent sums", sums, elements(&gates))?;
     }
-    recorder.check(
-        "packed weights",
-        op.weights,
-        op.directions * op.layout.len(),
-    )?;
-    recorder.check("hidden states", op.states.h, rows * op.state)?;
-    recorder.check(
-        "recurrent inputs",
-        op.states.recurrent_input,
-        rows * op.state,
-    )?;
-    for (what, region, len) in [
-        ("mask", op.states.mask, op.directions * op.batch * op.state),
-        ("cell states", op.states.c, rows * op.hidden),
+    let StateRegions { h, mask, c, .. } = op.states;
+    let tensors: [(_, _, &[usize]); 5] = [
+        ("hidden states", Some(h), &states),
+        ("recurrent inputs", Some(op.states.recurrent_input), &states),
+        ("mask", mask, &[directions, op.batch, op.state]),
+        ("cell states", c, &[directions, rows, op.hidden]),
         (
             "second inputs",
             op.states.second,
-            op.directions * op.tokens * op.hidden,
+            &[directions, op.tokens, op.hidden],
         ),
-    ] {
-        if let Some(region) = region {
-            recorder.check(what, region, len)?;
+    ];
+    for (what, region, sizes) in tensors {
+        let Some(region) = region else { continue };
+        if region.buffer != h.buffer {
+            let expected = "the buffer of the hidden states";
+            return Err(Error::shape(what, expected, "another buffer"));
         }
+        recorder.check(what, region, elements(sizes))?;
     }
     check_running(op, recorder)?;
-    recorder.check_table(
-        "steps",
-        op.offsets_table,
-        op.offsets.steps() + 1,
-        op.tokens + 1,
-    )?;
+    let offsets = op.offsets.offsets();
+    let words = recorder.words("steps", op.offsets_table, offsets.len())?;
+    if !words
+        .iter()
+        .map(|&word| word as usize)
+        .eq(offsets.iter().copied())
+    {
+        let expected = "the rows before each step of the batch";
+        return Err(Error::shape("table of steps", expected, "other words"));
+    }
     recorder.check_table("sequences", op.order_table, op.batch, op.batch.max(1))
 }
 
@@ -95,17 +91,17 @@ fn check_running(op: &Recurrence, recorder: &Recorder<'_>) -> Result<()> {
     let Some(running) = &op.running else {
         return Ok(());
     };
-    let sequences = op.directions * op.batch;
+    let set = |units: usize| elements(&[2, op.directions, op.batch, units]);
     let input = Some(running.recurrent_input);
     for (what, region, len) in [
+        ("running hidden states", Some(running.h), set(op.state)),
+        ("running inputs", input, set(op.state)),
         (
-            "running hidden states",
-            Some(running.h),
-            2 * sequences * op.state,
+            "running mask",
+            running.mask,
+            elements(&[op.directions, op.batch, op.state]),
         ),
-        ("running inputs", input, 2 * sequences * op.state),
-        ("running mask", running.mask, sequences * op.state),
-        ("running cell states", running.c, 2 * sequences * op.hidden),
+        ("running cell states", running.c, set(op.hidden)),
     ] {
         let Some(region) = region else { continue };
         if region.buffer != running.h.buffer {
