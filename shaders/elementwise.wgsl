@@ -2,6 +2,9 @@
 //
 // An operand that is in place is read from the result: a buffer cannot be bound to be read and to be written. Its own binding,
 // and that of a second operand that there is not, are of any buffer and not read.
+//
+// A compiler that assumes that there are no NaN takes x - x and x * 0 for 0, and a choice by x <= 0 for a maximum: so they are
+// put back (`or_nan`).
 
 struct Params {
     a_offset: u32,
@@ -30,12 +33,9 @@ fn activated(x: f32) -> f32 {
     return activate(ACTIVATION, vec2f(params.alpha, params.beta), x);
 }
 
-fn activated_backward(x: f32, gradient: f32) -> f32 {
+fn slope(x: f32) -> f32 {
     let parameters = vec2f(params.alpha, params.beta);
-    let slope = activate_derivative(ACTIVATION, parameters, x, activate(ACTIVATION, parameters, x));
-    // A compiler may take the product of a NaN and 0 to be 0.
-    let product = select(gradient * slope, gradient, is_nan(gradient));
-    return select(product, x, is_nan(x));
+    return activate_derivative(ACTIVATION, parameters, x, activate(ACTIVATION, parameters, x));
 }
 
 fn first(index: u32) -> Value {
@@ -72,7 +72,7 @@ fn main(
         // add
         case 2u: { value += second(index); }
         // subtract
-        case 3u: { value -= second(index); }
+        case 3u: { value = or_nan(value - second(index), value); }
         // multiply
         case 4u: { value *= second(index); }
         // accumulate product
@@ -82,9 +82,12 @@ fn main(
         // accumulate scaled
         case 7u: { value = result[place] + params.factor * value; }
         // activate
-        case 8u: { value = activated_each(value); }
+        case 8u: { value = or_nan(activated_each(value), value); }
         // activate backward
-        default: { value = activated_backward_each(value, second(index)); }
+        default: {
+            let gradient = second(index);
+            value = or_nan(or_nan(gradient * slope_each(value), gradient), value);
+        }
     }
     result[place] = value;
 }

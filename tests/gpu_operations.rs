@@ -8,6 +8,9 @@ mod support;
 #[path = "common/rounded.rs"]
 mod rounded;
 
+#[path = "common/elementwise.rs"]
+mod elementwise_cases;
+
 #[path = "common/optimizers.rs"]
 mod optimizers;
 
@@ -15,6 +18,8 @@ mod optimizers;
 mod copies;
 #[path = "gpu_operations/device.rs"]
 mod device;
+#[path = "gpu_operations/elementwise.rs"]
+mod elementwise;
 #[path = "gpu_operations/half.rs"]
 mod half;
 #[path = "gpu_operations/norms.rs"]

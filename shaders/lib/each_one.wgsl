@@ -1,8 +1,13 @@
-// `activated` and `activated_backward` of a value: of its one number.
+// For a value of one number: what the shader makes of a number, `activated` and `slope`.
 fn activated_each(x: f32) -> f32 {
     return activated(x);
 }
 
-fn activated_backward_each(x: f32, gradient: f32) -> f32 {
-    return activated_backward(x, gradient);
+fn slope_each(x: f32) -> f32 {
+    return slope(x);
+}
+
+// The result, or x where that is NaN.
+fn or_nan(result: f32, x: f32) -> f32 {
+    return select(result, x, is_nan(x));
 }

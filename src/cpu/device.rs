@@ -40,7 +40,7 @@ impl CpuDevice {
     /// The CPU with `threads` threads of its own; a single one is that which calls.
     ///
     /// # Errors
-    /// [`Error::Option`] for no thread, [`Error::Device`] if the system starts none.
+    /// [`Error::Option`](crate::Error::Option) for no thread, [`Error::Device`](crate::Error::Device) if the system starts none.
     pub fn with_threads(threads: usize) -> Result<Self> {
         Self::with_options(&CpuOptions::new().threads(threads))
     }
@@ -48,7 +48,7 @@ impl CpuDevice {
     /// The CPU as the options say.
     ///
     /// # Errors
-    /// [`Error::Option`] for no thread, or for instructions that this machine does not have; [`Error::Device`] if the system
+    /// [`Error::Option`](crate::Error::Option) for no thread, or for instructions that this machine does not have; [`Error::Device`](crate::Error::Device) if the system
     /// starts no threads.
     pub fn with_options(options: &CpuOptions) -> Result<Self> {
         let device = Self {

@@ -535,10 +535,10 @@ mod tests {
         assert!(fits(|_| (), 0..5));
         assert!(!fits(|_| (), 0..6));
         let changes: [fn(&mut Batch); 4] = [
-            |batch| drop(batch.by_step.pop()),
-            |batch| drop(batch.states.pop()),
-            |batch| drop(batch.by_sequence.pop()),
-            |batch| drop(batch.placed.pop()),
+            |batch| batch.by_step.truncate(batch.by_step.len() - 1),
+            |batch| batch.states.truncate(batch.states.len() - 1),
+            |batch| batch.by_sequence.truncate(batch.by_sequence.len() - 1),
+            |batch| batch.placed.truncate(batch.placed.len() - 1),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             assert!(!fits(change, 0..5), "{number}");

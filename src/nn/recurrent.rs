@@ -34,7 +34,7 @@ pub enum Start {
     Carried,
 }
 
-/// What a [`Recurrent`] layer does beside its configuration.
+/// What a recurrent layer does beside its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct RecurrentOptions {
     /// Where states come from.

@@ -5,7 +5,7 @@
 pub struct BufferId(pub(crate) usize);
 
 impl BufferId {
-    /// Its place in [`Program::buffers`].
+    /// Its place in [`Program::buffers`](crate::ops::Program::buffers).
     pub fn index(self) -> usize {
         self.0
     }
@@ -41,7 +41,7 @@ impl From<BufferId> for Region {
 pub struct TableOffset(pub(crate) usize);
 
 impl TableOffset {
-    /// Its place in [`Program::words`].
+    /// Its place in [`Program::words`](crate::ops::Program::words).
     pub fn index(self) -> usize {
         self.0
     }

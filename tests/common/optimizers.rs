@@ -45,7 +45,7 @@ impl OptimizerCase {
             plan.read(*buffer, &mut got).unwrap();
             for (index, (&got, expected)) in got.iter().zip(expected).enumerate() {
                 let Rounded { value, error } = *expected;
-                let label = self.program.spec(*buffer).label;
+                let label = &self.program.spec(*buffer).label;
                 let both_infinite = got == f32::INFINITY && value > f32::MAX.into();
                 assert!(
                     both_infinite || (f64::from(got) - value).abs() <= error,

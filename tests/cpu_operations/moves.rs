@@ -31,7 +31,7 @@ fn fill_and_elementwise() {
             let operation = Elementwise {
                 kind,
                 a: Region::from(ia).at(2),
-                b: Region::from(ib).at(3),
+                b: kind.has_second().then_some(Region::from(ib).at(3)),
                 target: it.into(),
                 len,
             };
@@ -41,6 +41,7 @@ fn fill_and_elementwise() {
                     ElementwiseKind::Copy => a[i + 2],
                     ElementwiseKind::Accumulate => t[i] + a[i + 2],
                     ElementwiseKind::Multiply => a[i + 2] * b[i + 3],
+                    other => panic!("no formula for {other:?}"),
                 };
             }
             assert_eq!(harness.run(operation, it), expected);

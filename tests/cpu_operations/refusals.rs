@@ -14,7 +14,7 @@ fn programs_that_leave_their_buffers_are_refused() {
     let copy = |from: Region, to: Region, len| Elementwise {
         kind: ElementwiseKind::Copy,
         a: from,
-        b: from,
+        b: None,
         target: to,
         len,
     };

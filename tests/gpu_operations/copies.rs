@@ -32,7 +32,7 @@ fn elementwise() {
                 case.push(Elementwise {
                     kind,
                     a,
-                    b,
+                    b: kind.has_second().then_some(b),
                     target: Region::from(target).at(1),
                     len,
                 });
@@ -44,6 +44,7 @@ fn elementwise() {
                         ElementwiseKind::Copy => expected[1 + i] = x,
                         ElementwiseKind::Accumulate => expected[1 + i] += x,
                         ElementwiseKind::Multiply => expected[1 + i] = x * y,
+                        other => panic!("no formula for {other:?}"),
                     }
                 }
                 exactly(&case, &format!("elementwise {kind:?}"), target, &expected);

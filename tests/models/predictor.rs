@@ -235,7 +235,7 @@ fn batches_that_do_not_fit_are_refused() {
         wrong(x().rows("target", vec![f32::NAN; 6])),
         wrong(x().packed(
             "target",
-            PackedBatch::from_sequences(3, &[vec![0.0; 3]; 2]).unwrap(),
+            PackedBatch::from_sequences(3, &[vec![0.0; 3], vec![0.0; 3]]).unwrap(),
         )),
         wrong(x().fresh(vec![2])),
     ];

@@ -33,7 +33,7 @@ fn program(config: &RnnConfig, storage: Precision) -> (Program, [BufferId; 2]) {
 fn bytes(config: &RnnConfig, storage: Precision, labels: &[&str]) -> (u64, u64) {
     let (program, externals) = program(config, storage);
     let labelled = (program.buffers().iter())
-        .filter(|spec| labels.contains(&spec.label) && spec.role != Role::Output)
+        .filter(|spec| labels.contains(&spec.label.as_ref()) && spec.role != Role::Output)
         .map(|spec| spec.precision.bytes(spec.len))
         .sum();
     let (_, device) = &devices()[1];

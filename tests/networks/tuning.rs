@@ -98,7 +98,7 @@ fn nothing_is_measured_or_written_unasked() {
     let device = device(GpuOptions::new().cache_directory(&path));
     let parameters: Vec<_> = (program().buffers().iter())
         .filter(|spec| spec.role == Role::External)
-        .map(|spec| device.buffer(spec.label, spec.len).unwrap())
+        .map(|spec| device.buffer(&spec.label, spec.len).unwrap())
         .collect();
     // The two external buffers are the program's first.
     let ids = {
