@@ -8,6 +8,9 @@ mod support;
 #[path = "common/rounded.rs"]
 mod rounded;
 
+#[path = "common/recurrences.rs"]
+mod recurrences;
+
 #[path = "common/optimizers.rs"]
 mod optimizers;
 
@@ -23,6 +26,8 @@ mod norms;
 mod products;
 #[path = "gpu_operations/random.rs"]
 mod random;
+#[path = "gpu_operations/refusals.rs"]
+mod refusals;
 #[path = "gpu_operations/sums.rs"]
 mod sums;
 #[path = "gpu_operations/training.rs"]

@@ -3,6 +3,8 @@
 
 #[path = "../common/optimizers.rs"]
 mod optimizers;
+#[path = "../common/recurrences.rs"]
+mod recurrences;
 #[path = "../common/rounded.rs"]
 mod rounded;
 
