@@ -11,6 +11,9 @@ mod rounded;
 #[path = "common/elementwise.rs"]
 mod elementwise_cases;
 
+#[path = "common/recurrences.rs"]
+mod recurrences;
+
 #[path = "common/optimizers.rs"]
 mod optimizers;
 
@@ -28,6 +31,8 @@ mod norms;
 mod products;
 #[path = "gpu_operations/random.rs"]
 mod random;
+#[path = "gpu_operations/refusals.rs"]
+mod refusals;
 #[path = "gpu_operations/sums.rs"]
 mod sums;
 #[path = "gpu_operations/training.rs"]

@@ -534,11 +534,14 @@ mod tests {
         };
         assert!(fits(|_| (), 0..5));
         assert!(!fits(|_| (), 0..6));
+        fn shorten(values: &mut Vec<f32>) {
+            values.truncate(values.len() - 1);
+        }
         let changes: [fn(&mut Batch); 4] = [
-            |batch| batch.by_step.truncate(batch.by_step.len() - 1),
-            |batch| batch.states.truncate(batch.states.len() - 1),
-            |batch| batch.by_sequence.truncate(batch.by_sequence.len() - 1),
-            |batch| batch.placed.truncate(batch.placed.len() - 1),
+            |batch| shorten(&mut batch.by_step),
+            |batch| shorten(&mut batch.states),
+            |batch| shorten(&mut batch.by_sequence),
+            |batch| shorten(&mut batch.placed),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             assert!(!fits(change, 0..5), "{number}");

@@ -5,6 +5,8 @@
 mod elementwise_cases;
 #[path = "../common/optimizers.rs"]
 mod optimizers;
+#[path = "../common/recurrences.rs"]
+mod recurrences;
 #[path = "../common/rounded.rs"]
 mod rounded;
 

@@ -4,6 +4,7 @@ use wgpu_rnn::cpu::{CpuDevice, CpuOptions, Instructions};
 use wgpu_rnn::ops::*;
 use wgpu_rnn::{Device, Error};
 
+use super::recurrences;
 use super::support::*;
 
 #[test]
@@ -132,126 +133,14 @@ fn instructions_that_the_machine_lacks() {
     assert!(error.contains("mmx") && error.contains("avx2"), "{error}");
 }
 
-/// A recurrence of two sequences of 3 and 2 steps that fits its buffers, and its harness.
-fn recurrence(builder: wgpu_rnn::RnnConfigBuilder) -> (Harness, Recurrence) {
-    use wgpu_rnn::packed::PackedLayout;
-    use wgpu_rnn::{Cell, Mode, Packing};
-    let config = builder.build().unwrap();
-    let packing = std::sync::Arc::new(Packing::new(&[3, 2]).unwrap());
-    let layout = PackedLayout::new(&config, 0).unwrap();
-    let (spec, hidden, state) = (*config.spec(), config.hidden_size(), config.state_size());
-    let (batch, tokens) = (2, 5);
-    let mut harness = Harness::new();
-    let mut zeros = |len: usize| harness.buffer(&vec![0.0; len]);
-    let gates = zeros(tokens * hidden * layout.slots);
-    let sums = spec
-        .is_whole_norm()
-        .then(|| zeros(tokens * hidden * layout.slots));
-    let (h, c) = ((batch + tokens) * state, (batch + tokens) * hidden);
-    let states = Region::from(zeros(h + c + tokens * hidden));
-    let weights = Region::from(zeros(layout.len()));
-    let words: Vec<u32> = packing
-        .offsets()
-        .iter()
-        .map(|&offset| offset as u32)
-        .collect();
-    let offsets_table = harness.program.table(&words);
-    let order_table = harness.program.table(&[0, 1]);
-    let operation = Recurrence {
-        spec,
-        layer: 0,
-        hidden,
-        state,
-        directions: 1,
-        batch,
-        tokens,
-        offsets_table,
-        order_table,
-        offsets: packing,
-        steps: 0..3,
-        gates: gates.into(),
-        gate_rows: tokens,
-        first_row: 0,
-        recurrent_sums: sums.map(Region::from),
-        states: StateRegions {
-            h: states,
-            recurrent_input: states,
-            mask: None,
-            c: (spec.cell == Cell::Lstm).then_some(states.at(h)),
-            second: spec.has_second_product().then_some(states.at(h + c)),
-        },
-        running: None,
-        weights,
-        layout,
-        mode: Mode::Evaluation,
-        keeps_gates: true,
-    };
-    (harness, operation)
-}
-
 #[test]
 fn recurrences_that_do_not_fit_are_refused() {
-    use wgpu_rnn::{LayerNormKind, RnnConfig};
-    let builders = [
-        RnnConfig::elman(3, 4),
-        RnnConfig::lstm(3, 4),
-        RnnConfig::lstm(3, 4).projection(2, true),
-        RnnConfig::lstm(3, 4).layer_norm(LayerNormKind::WholeThenSum, 1e-5),
-        RnnConfig::gru(3, 4).reset(wgpu_rnn::GruReset::Before),
-    ];
-    for builder in builders {
-        let (harness, right) = recurrence(builder);
-        assert!(harness.load(right.clone(), &CpuOptions::new()).is_ok());
-        let changes: [fn(&mut Recurrence); 12] = [
-            |op| op.hidden += 1,
-            |op| op.state += 1,
-            |op| op.directions = 2,
-            |op| op.directions = 0,
-            |op| op.batch = 3,
-            |op| op.tokens = 4,
-            |op| op.steps = 0..4,
-            |op| op.gate_rows = 4,
-            |op| op.first_row = 1,
-            |op| op.gates.offset = 1,
-            |op| op.states.h.offset = usize::MAX / 2,
-            |op| op.layout.recurrent = op.layout.len(),
-        ];
-        for (index, change) in changes.into_iter().enumerate() {
-            let mut wrong = right.clone();
-            change(&mut wrong);
-            assert!(
-                harness.load(wrong, &CpuOptions::new()).is_err(),
-                "{:?}, change {index}",
-                right.spec.cell
-            );
-        }
-        let mut missing = right.clone();
-        missing.states.second = match right.states.second {
-            Some(_) => None,
-            None => Some(right.states.h),
-        };
-        assert!(harness.load(missing, &CpuOptions::new()).is_err());
-        let mut unmasked = right.clone();
-        unmasked.states.mask = Some(right.states.h);
-        assert!(harness.load(unmasked, &CpuOptions::new()).is_err());
-        let mut running = right.clone();
-        running.running = Some(right.states);
-        let error = harness
-            .load(running, &CpuOptions::new())
-            .map(|_| ())
-            .unwrap_err();
+    let device = CpuDevice::with_threads(1).unwrap();
+    recurrences::are_refused_by(&device);
+    for config in recurrences::cells() {
+        let (program, mut running) = recurrences::recurrence(&config);
+        running.running = Some(running.states);
+        let error = recurrences::load(&device, &program, running).unwrap_err();
         assert!(error.to_string().contains("running states"), "{error}");
-        // The sweep needs gradients that fit, too.
-        let short = RecurrentBackward {
-            forward: right.clone(),
-            rebuilt: false,
-            output_gradient: right.weights.at(right.layout.len() - 1),
-            h_gradient: right.weights,
-            c_gradient: None,
-            scratch: None,
-            mask: None,
-            vector_sums: None,
-        };
-        assert!(harness.load(short, &CpuOptions::new()).is_err());
     }
 }
