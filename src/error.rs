@@ -100,6 +100,14 @@ pub enum Error {
         /// The step that would have been taken, from 1.
         step: u64,
     },
+    /// An operation of the user's own cannot be run as it is.
+    #[error("operation `{operation}`: {reason}")]
+    Operation {
+        /// Its kernel's name.
+        operation: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A buffer of another device was passed to this one.
     #[error("buffer `{0}` belongs to another device")]
     ForeignBuffer(String),

@@ -19,6 +19,8 @@ mod optimizers;
 
 #[path = "gpu_operations/copies.rs"]
 mod copies;
+#[path = "gpu_operations/custom.rs"]
+mod custom;
 #[path = "gpu_operations/device.rs"]
 mod device;
 #[path = "gpu_operations/elementwise.rs"]

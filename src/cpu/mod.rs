@@ -36,6 +36,7 @@
 mod access;
 mod aligned;
 mod column_sums;
+mod custom;
 mod device;
 mod dropout_rows;
 mod elementwise;

@@ -54,6 +54,7 @@ fn implementations(operation: &Operation) -> Vec<Box<dyn Run>> {
         Operation::GradientNorm(op) => vec![Box::new(op)],
         Operation::OptimizerControl(op) => vec![Box::new(op)],
         Operation::OptimizerStep(op) => vec![Box::new(op)],
+        Operation::Custom(op) => vec![Box::new(op)],
     }
 }
 

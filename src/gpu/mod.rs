@@ -15,6 +15,7 @@ mod choice;
 mod context;
 mod device;
 mod element;
+mod interface;
 mod kernel;
 mod loader;
 mod lock;

@@ -25,6 +25,7 @@ impl PipelineRequest {
     pub(crate) fn key(&self) -> PipelineKey {
         PipelineKey {
             source: self.shader.shared_source().clone(),
+            foreign: self.shader.is_foreign(),
             overrides: bits(&self.overrides),
         }
     }
@@ -41,6 +42,7 @@ fn bits(overrides: &[(&'static str, f64)]) -> Vec<(&'static str, u64)> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PipelineKey {
     source: Arc<str>,
+    foreign: bool,
     overrides: Vec<(&'static str, u64)>,
 }
 
@@ -63,7 +65,8 @@ struct StorageLayout {
 pub(crate) struct PipelineCache {
     parameters: wgpu::BindGroupLayout,
     layouts: Mutex<HashMap<Vec<Access>, StorageLayout>>,
-    modules: Mutex<HashMap<Arc<str>, wgpu::ShaderModule>>,
+    /// By their source, and whether it keeps the run-time checks.
+    modules: Mutex<HashMap<(Arc<str>, bool), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     /// What the driver compiled, and where it is kept in a file.
     compiled: Option<(wgpu::PipelineCache, CacheDirectory)>,
@@ -181,15 +184,17 @@ impl PipelineCache {
     }
 
     fn module(&self, context: &Context, shader: &Shader) -> Result<wgpu::ShaderModule> {
-        if let Some(module) = lock(&self.modules).get(shader.shared_source()) {
+        let key = (shader.shared_source().clone(), shader.is_foreign());
+        if let Some(module) = lock(&self.modules).get(&key) {
             return Ok(module.clone());
         }
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(shader.label()),
             source: wgpu::ShaderSource::Wgsl(Cow::Borrowed(shader.source())),
         };
-        let module = context.scoped(|| create_module(context, descriptor))?;
-        lock(&self.modules).insert(shader.shared_source().clone(), module.clone());
+        let foreign = shader.is_foreign();
+        let module = context.scoped(|| create_module(context, foreign, descriptor))?;
+        lock(&self.modules).insert(key, module.clone());
         Ok(module)
     }
 
@@ -308,9 +313,10 @@ fn compiled(device: &wgpu::Device, cache: &CacheDirectory) -> wgpu::PipelineCach
 )]
 fn create_module(
     context: &Context,
+    foreign: bool,
     descriptor: wgpu::ShaderModuleDescriptor<'_>,
 ) -> wgpu::ShaderModule {
-    if context.options.checked {
+    if foreign || context.options.checked {
         context.device.create_shader_module(descriptor)
     } else {
         // SAFETY: the ranges and tables of every operation are checked against its buffers when a plan is loaded, and the

@@ -278,6 +278,12 @@ impl<'a> Recorder<'a> {
         a == b || shared() == Some(true)
     }
 
+    /// What a buffer is called.
+    pub(crate) fn label(&self, buffer: BufferId) -> &str {
+        let spec = self.program.buffers().get(buffer.0);
+        spec.map_or("?", |spec| &spec.label)
+    }
+
     /// Appends words to the plan's table, for a kernel's own lists.
     pub(crate) fn table(&mut self, words: &[u32]) -> TableOffset {
         let offset = self.recording.words.len();

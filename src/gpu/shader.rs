@@ -42,6 +42,8 @@ pub struct Shader {
     overrides: Vec<(&'static str, f64)>,
     uniform_bytes: usize,
     subgroups: bool,
+    /// Whether the run-time checks stay: nobody here vouches for it.
+    foreign: bool,
 }
 
 impl Shader {
@@ -60,7 +62,25 @@ impl Shader {
             overrides: Vec::new(),
             uniform_bytes,
             subgroups: false,
+            foreign: false,
         }
+    }
+
+    /// A shader of the user's own, which keeps the run-time checks.
+    pub(crate) fn foreign(
+        label: &str,
+        source: &str,
+        bindings: &[Access],
+        uniform_bytes: usize,
+    ) -> Self {
+        Self {
+            foreign: true,
+            ..Self::new(label, &[source], bindings, uniform_bytes)
+        }
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Declares the types of stored elements that it names; the buffers of other bindings hold `f32` or `u32`.

@@ -8,6 +8,7 @@
 //! Conventions: all tensors are `f32` (some may be [stored in less](Precision)), row-major, sizes in elements. A [`Region`] is a place in a buffer. No operation
 //! may read and write the same buffer, except where its documentation says so.
 
+mod custom;
 mod directions;
 mod layers;
 mod losses;
@@ -21,6 +22,7 @@ mod recurrence_check;
 mod recurrent;
 mod region;
 
+pub use custom::{CustomOperation, CustomShader, Kernel, MOST_OPERANDS, Operand, ShaderParameter};
 pub use directions::{MergeDirections, SplitDirections};
 pub use layers::{
     Columns, EmbeddingRows, EmbeddingRowsBackward, MOST_WHOLE, PoolKind, PoolRows, PoolRowsBackward,
@@ -108,6 +110,8 @@ pub enum Operation {
     OptimizerControl(OptimizerControl),
     /// See [`OptimizerStep`].
     OptimizerStep(OptimizerStep),
+    /// See [`CustomOperation`].
+    Custom(CustomOperation),
 }
 
 impl Operation {
@@ -137,6 +141,7 @@ impl Operation {
             Self::GradientNorm(_) => "gradient_norm",
             Self::OptimizerControl(_) => "optimizer_control",
             Self::OptimizerStep(_) => "optimizer_step",
+            Self::Custom(op) => op.kernel.name(),
         }
     }
 
@@ -174,7 +179,15 @@ impl Operation {
             Self::GradientNorm(op) => op.len == 0,
             Self::OptimizerControl(_) => false,
             Self::OptimizerStep(op) => op.len == 0,
+            // Only its kernel knows.
+            Self::Custom(_) => false,
         }
+    }
+}
+
+impl From<CustomOperation> for Operation {
+    fn from(operation: CustomOperation) -> Self {
+        Self::Custom(operation)
     }
 }
 

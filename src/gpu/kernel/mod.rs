@@ -1,6 +1,7 @@
 //! One file for each operation, with the stem of its shader: how it becomes dispatches.
 
 mod column_sums;
+mod custom;
 mod dropout_rows;
 mod elementwise;
 mod embedding_rows;
@@ -66,6 +67,7 @@ pub(crate) fn record(operation: &Operation, recorder: &mut Recorder<'_>) -> Resu
         Operation::GradientNorm(op) => gradient_norm::record(op, recorder),
         Operation::OptimizerControl(op) => optimizer_control::record(op, recorder),
         Operation::OptimizerStep(op) => optimizer_step::record(op, recorder),
+        Operation::Custom(op) => custom::record(op, recorder),
     }
 }
 
