@@ -8,6 +8,9 @@ mod support;
 #[path = "common/rounded.rs"]
 mod rounded;
 
+#[path = "common/custom.rs"]
+mod custom_cases;
+
 #[path = "common/elementwise.rs"]
 mod elementwise_cases;
 

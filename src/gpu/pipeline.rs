@@ -209,6 +209,10 @@ impl PipelineCache {
         }
         let shader = &request.shader;
         let describe = |error| match error {
+            Error::Device(text) if shader.is_foreign() => Error::Operation {
+                operation: shader.label().to_owned(),
+                reason: format!("its shader cannot be compiled: {text}"),
+            },
             Error::Device(text) => Error::Device(format!("shader `{}`: {text}", shader.label())),
             error => error,
         };
@@ -225,8 +229,8 @@ impl PipelineCache {
                         entry_point: Some("main"),
                         compilation_options: wgpu::PipelineCompilationOptions {
                             constants: &request.overrides,
-                            // Kernels write workgroup memory before they read it.
-                            zero_initialize_workgroup_memory: false,
+                            // The crate's kernels write workgroup memory before they read it.
+                            zero_initialize_workgroup_memory: shader.is_foreign(),
                         },
                         cache: self.compiled.as_ref().map(|(compiled, _)| compiled),
                     })
@@ -319,7 +323,7 @@ fn create_module(
     if foreign || context.options.checked {
         context.device.create_shader_module(descriptor)
     } else {
-        // SAFETY: the ranges and tables of every operation are checked against its buffers when a plan is loaded, and the
+        // SAFETY: it is one of the crate's own shaders: the ranges and tables of every operation are checked against its buffers when a plan is loaded, and the
         // kernels' loops are bounded by those same sizes.
         unsafe {
             context

@@ -5,6 +5,8 @@
 //! as asked, without allocating. The CPU device walks the list; the GPU device turns it into dispatches. Either can run
 //! any operation, so each is compared with its twin by a program of one operation.
 //!
+//! To these a user can add operations: see [`Kernel`] and [`CustomOperation`].
+//!
 //! Conventions: all tensors are `f32` (some may be [stored in less](Precision)), row-major, sizes in elements. A [`Region`] is a place in a buffer. No operation
 //! may read and write the same buffer, except where its documentation says so.
 
@@ -115,7 +117,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The stem of its kernel.
+    /// The stem of its kernel, or the name of the user's own.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Fill(_) => "fill",
@@ -179,8 +181,10 @@ impl Operation {
             Self::GradientNorm(op) => op.len == 0,
             Self::OptimizerControl(_) => false,
             Self::OptimizerStep(op) => op.len == 0,
-            // Only its kernel knows.
-            Self::Custom(_) => false,
+            // One that writes nothing at all is refused when it is loaded.
+            Self::Custom(op) => {
+                op.written().next().is_some() && op.written().all(|operand| operand.len == 0)
+            }
         }
     }
 }

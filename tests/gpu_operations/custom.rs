@@ -1,163 +1,171 @@
-//! Operations of the user's own: the shader against the CPU's function, and what is refused before it runs.
+//! Operations of the user's own: their kernels give the same on every device.
 
 use std::sync::Arc;
 
-use wgpu_rnn::Error;
-use wgpu_rnn::ops::{CustomOperation, CustomShader, Kernel};
+use wgpu_rnn::ops::*;
+use wgpu_rnn::{Device, Error, Precision, wgpu};
 
-use crate::support::{Case, all_devices, devices, random};
+use crate::custom_cases::{self as cases, Faulty, SignedSquare, refusal};
+use crate::support::devices;
 
-/// `sum = sum + factor * x |x|`, and `y = x |x|` beside it.
-const SOURCE: &str = "
-    struct Params {
-        x_offset: u32, x_len: u32, y_offset: u32, y_len: u32, sum_offset: u32, sum_len: u32,
-        factor: f32, unused: u32,
+#[test]
+fn kernels_of_the_users_own() {
+    for device in devices() {
+        cases::check(device);
     }
-    @group(0) @binding(0) var<uniform> params: Params;
-    @group(1) @binding(0) var<storage, read> x: array<f32>;
-    @group(1) @binding(1) var<storage, read_write> y: array<f32>;
-    @group(1) @binding(2) var<storage, read_write> sum: array<f32>;
-
-    @compute @workgroup_size(64)
-    fn main(
-        @builtin(global_invocation_id) id: vec3u,
-        @builtin(num_workgroups) groups: vec3u,
-    ) {
-        let index = id.x + id.y * groups.x * 64u;
-        if index < params.x_len {
-            let value = x[params.x_offset + index];
-            let square = value * abs(value);
-            y[params.y_offset + index] = square;
-            sum[params.sum_offset + index] += params.factor * square;
-        }
-    }";
-
-/// A kernel whose shader is this one, if it has any.
-#[derive(Debug)]
-struct Squares {
-    source: Option<String>,
-    factor: f32,
-}
-
-impl Kernel for Squares {
-    fn name(&self) -> &'static str {
-        "squares"
-    }
-
-    fn compute(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let (y, sum) = writes.split_at_mut(1);
-        let places = y[0].iter_mut().zip(sum[0].iter_mut());
-        for ((y, sum), x) in places.zip(reads[0]) {
-            *y = x * x.abs();
-            *sum += self.factor * *y;
-        }
-    }
-
-    fn shader(&self, operation: &CustomOperation) -> Option<CustomShader> {
-        let source = self.source.clone()?;
-        let shader = CustomShader::linear(source, operation.reads[0].len, 64);
-        Some(shader.parameter(self.factor).parameter(7u32))
-    }
-}
-
-fn squares(source: Option<String>) -> CustomOperation {
-    let factor = -0.5;
-    CustomOperation::new(Arc::new(Squares { source, factor }))
 }
 
 #[test]
-fn shader_and_function_agree() {
-    for len in [1, 7, 64, 1000] {
-        let mut case = Case::new();
-        let x = random(len + 3, 1);
-        let begun = random(len + 2, 2);
-        let buffer = case.buffer("x", x.clone());
-        let y = case.buffer("y", random(len + 1, 3));
-        let sum = case.buffer("sum", begun.clone());
-        let operation = squares(Some(SOURCE.to_owned()))
-            .read(wgpu_rnn::ops::Region::from(buffer).at(3), len)
-            .write(wgpu_rnn::ops::Region::from(y).at(1), len)
-            .update(wgpu_rnn::ops::Region::from(sum).at(2), len);
-        case.push(operation);
-        for (device, results) in case.run(0, &[y, sum]) {
-            for index in 0..len {
-                let value = f64::from(x[index + 3]);
-                let square = value * value.abs();
-                let expected = f64::from(begun[index + 2]) - 0.5 * square;
-                let errors = [
-                    f64::from(results[0][index + 1]) - square,
-                    f64::from(results[1][index + 2]) - expected,
-                ];
-                assert!(
-                    errors.iter().all(|error| error.abs() < 2e-7),
-                    "{device} {errors:?}"
-                );
-            }
-        }
+fn refusals() {
+    for device in devices() {
+        cases::check_refused(device);
+        check_refused_shaders(device);
     }
 }
 
-/// The text of the refusal on a device.
-fn refusal(
-    gpu: bool,
-    source: Option<&str>,
-    build: impl Fn(CustomOperation, [wgpu_rnn::ops::BufferId; 3]) -> CustomOperation,
-) -> String {
-    let mut case = Case::new();
-    let buffers = ["x", "y", "sum"].map(|label| case.buffer(label, vec![0.0; 8]));
-    case.push(build(squares(source.map(str::to_owned)), buffers));
-    let all = all_devices();
-    let device = if gpu { all[0] } else { all[all.len() - 1] };
-    let error = device
-        .load(case.program, &[])
-        .expect_err("this does not fit");
+fn squares(program: &mut Program, [x, y]: [BufferId; 2]) {
+    let operation = CustomOperation::new(Arc::new(SignedSquare));
+    program.push(Section::Forward, operation.read(x, 4).write(y, 4));
+}
+
+#[test]
+fn half_precision_is_refused() {
+    let device = &devices()[1];
+    assert!(device.can_store(Precision::F16));
+    let mut program = Program::new();
+    let x = program.stored_buffer("halves", 4, Role::Workspace, Precision::F16);
+    let y = program.buffer("y", 4, Role::Output);
+    squares(&mut program, [x, y]);
+    let error = device.load(program, &[]).map(|_| ()).unwrap_err();
+    let text = error.to_string();
     assert!(
-        matches!(error, Error::Operation { .. } | Error::Shape { .. }),
-        "{error:?}"
+        matches!(
+            error,
+            Error::Option {
+                option: "storage",
+                ..
+            }
+        ),
+        "{text}"
     );
-    error.to_string()
+    assert!(
+        text.contains("`halves`") && text.contains("signed_square"),
+        "{text}"
+    );
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
-    assert!(!devices().is_empty());
-    let whole = |operation: CustomOperation, [x, y, sum]: [wgpu_rnn::ops::BufferId; 3]| {
-        operation.read(x, 8).write(y, 8).update(sum, 8)
-    };
-    let refused = |source: Option<&str>, text: &str| {
-        let error = refusal(true, source, whole);
-        assert!(error.contains("squares") && error.contains(text), "{error}");
-    };
-    refused(None, "no shader");
-    refused(Some("fn main( {"), "no WGSL");
-    refused(Some(&SOURCE.replace("fn main", "fn other")), "`main`");
-    refused(
-        Some(&SOURCE.replace("@binding(2)", "@binding(3)")),
-        "group 1",
-    );
-    refused(
-        Some(&SOURCE.replace("storage, read> x", "storage, read_write> x")),
-        "binding 0 of group 1",
-    );
-    refused(
-        Some(&SOURCE.replace("factor: f32, unused: u32,", "factor: f32,")),
-        "binding 0 of group 0",
-    );
-    for gpu in [false, true] {
-        let error =
-            |build: &dyn Fn(CustomOperation, [wgpu_rnn::ops::BufferId; 3]) -> CustomOperation| {
-                refusal(gpu, Some(SOURCE), build)
-            };
-        // Beyond a buffer's end, a buffer that is written and read, nothing written, too many operands.
-        assert!(error(&|op, [x, y, sum]| op.read(x, 9).write(y, 8).update(sum, 8)).contains('8'));
+fn ranges_of_one_buffer_are_refused() {
+    for device in devices() {
+        let buffer = device.wgpu_device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 1024,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let mut program = Program::new();
+        let ids = ["first", "second"].map(|label| program.buffer(label, 4, Role::External));
+        squares(&mut program, ids);
+        let given = [0, 512].map(|offset| device.import(&buffer, offset, 4).unwrap());
+        let external: Vec<_> = ids.into_iter().zip(given).collect();
+        let error = device.load(program, &external).map(|_| ()).unwrap_err();
+        let text = error.to_string();
         assert!(
-            error(&|op, [x, y, _]| op.read(x, 8).write(y, 8).update(x, 8))
-                .contains("another of its operands")
+            text.contains("`first`") && text.contains("`second`"),
+            "{text}"
         );
-        assert!(error(&|op, [x, ..]| op.read(x, 8)).contains("writes nothing"));
-        let many = |op: CustomOperation, [x, y, _]: [wgpu_rnn::ops::BufferId; 3]| {
-            (0..8).fold(op.write(y, 8), |op, _| op.read(x, 8))
-        };
-        assert!(error(&many).contains("9 operands"));
     }
+}
+
+const DECLARED: &str = "
+    struct Params { a_offset: u32, a_len: u32, b_offset: u32, b_len: u32, factor: f32 }
+    @group(0) @binding(0) var<uniform> params: Params;
+    @group(1) @binding(0) var<storage, read> a: array<f32>;
+    @group(1) @binding(1) var<storage, read_write> b: array<f32>;
+    ";
+const MAIN: &str = "
+    @compute @workgroup_size(1)
+    fn main() { b[params.b_offset] = f32(params.factor) * f32(a[params.a_offset]); }";
+
+/// Changes to the shader above that make it one that does not fit, and what a GPU device says to them.
+const FAULTS: [(&str, &str, &str); 21] = [
+    ("fn main()", "fn main(", "no WGSL"),
+    ("params.factor", "params.factr", "no WGSL"),
+    ("fn main", "fn other", "`main`"),
+    ("@compute @workgroup_size(1)", "", "entry point"),
+    (
+        "fn main",
+        "fn second() {} @compute @workgroup_size(1) fn main",
+        "`main`",
+    ),
+    (
+        "@group(1) @binding(0) var<storage, read> a: array<f32>;",
+        "const a = array<f32, 1>(0.0);",
+        "binding 0 of group 1",
+    ),
+    (
+        "@group(0) @binding(0) var<uniform> params: Params;",
+        "const params = Params();",
+        "uniform",
+    ),
+    (
+        "storage, read>",
+        "storage, read_write>",
+        "binding 0 of group 1",
+    ),
+    ("storage, read>", "uniform>", "binding 0 of group 1"),
+    ("a: array<f32>", "a: array<u32>", "binding 0 of group 1"),
+    ("a: array<f32>", "a: array<f32, 4>", "binding 0 of group 1"),
+    ("@binding(1)", "@binding(2)", "binding 2 of group 1"),
+    (
+        "@group(1) @binding(1)",
+        "@group(2) @binding(1)",
+        "binding 1 of group 2",
+    ),
+    ("b_len: u32, ", "", "binding 0 of group 0"),
+    ("b_len: u32", "b_len: f32", "binding 0 of group 0"),
+    ("factor: f32", "factor: u32", "binding 0 of group 0"),
+    ("factor: f32", "factor: vec4f", "no WGSL"),
+    (
+        "factor: f32",
+        "factor: f32, more: f32",
+        "binding 0 of group 0",
+    ),
+    (
+        "struct Params",
+        "@group(0) @binding(1) var<uniform> more: vec4u; struct Params",
+        "binding 1 of group 0",
+    ),
+    (
+        "struct Params",
+        "override OPEN: f32; struct Params",
+        "`OPEN`",
+    ),
+    // What wgpu finds: more invocations than any device has in a workgroup.
+    ("@workgroup_size(1)", "@workgroup_size(65536)", "compiled"),
+];
+
+/// What a GPU device refuses beside that.
+fn check_refused_shaders(device: &dyn Device) {
+    let with = |shader: Option<CustomShader>| {
+        let error = refusal(device, Faulty { shader }, |op, [a, b]| {
+            op.read(a, 8).write(b, 8)
+        });
+        let text = error.to_string();
+        assert!(matches!(error, Error::Operation { .. }), "{text}");
+        assert!(text.contains("`faulty`"), "{text}");
+        text
+    };
+    let none = with(None);
+    assert!(none.contains("no shader"), "{none}");
+    let shader = |source: String| CustomShader::new(source, [1; 3]).parameter(0.5);
+    for (right, wrong, why) in FAULTS {
+        let source = format!("{DECLARED}{MAIN}");
+        assert!(source.contains(right), "{right}");
+        let text = with(Some(shader(source.replace(right, wrong))));
+        assert!(text.contains(why), "`{wrong}`: {text}");
+    }
+    let no_work = CustomShader::new(format!("{DECLARED}{MAIN}"), [1, 0, 1]).parameter(0.5);
+    let text = with(Some(no_work));
+    assert!(text.contains("1 x 0 x 1 workgroups"), "{text}");
 }
