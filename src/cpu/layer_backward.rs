@@ -208,7 +208,7 @@ impl LayerBackward {
             Some(gemm) => {
                 let start = gemm.c.region.offset - self.d_input_start();
                 let first = op.offsets.offsets()[op.steps.start];
-                Rows::new(&mut d_input[start..], gemm.n).from_row(first)
+                Rows::new(&mut d_input[start..], gemm.n).starting_at(first)
             }
         };
         let rows = BackwardRows {

@@ -57,7 +57,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Without the rows of the batch before `first`.
-    pub(super) fn from_row(self, first: usize) -> Self {
+    pub(super) fn starting_at(self, first: usize) -> Self {
         Self { first, ..self }
     }
 
@@ -451,7 +451,7 @@ mod tests {
                 by_step: [Rows::new(&mut self.by_step, 2), Rows::absent()],
                 states: [Rows::new(&mut self.states, 2)],
                 by_share: Rows::new(&mut self.by_share, 2),
-                placed: Rows::new(&mut self.placed, 2).from_row(first),
+                placed: Rows::new(&mut self.placed, 2).starting_at(first),
                 places: self.places.as_ref(),
             };
             Shares::new(&self.packing, steps, size, tensors)
@@ -530,7 +530,10 @@ mod tests {
         let fits = |change: fn(&mut Batch), steps: Range<usize>| {
             let mut batch = Batch::new(&[3, 5, 2]);
             change(&mut batch);
-            catch_unwind(AssertUnwindSafe(|| drop(batch.shares(steps, 2)))).is_ok()
+            catch_unwind(AssertUnwindSafe(|| {
+                batch.shares(steps, 2);
+            }))
+            .is_ok()
         };
         assert!(fits(|_| (), 0..5));
         assert!(!fits(|_| (), 0..6));

@@ -49,7 +49,7 @@ impl<'a> ForwardRows<'a> {
         size: usize,
         work: &(impl Fn(ForwardTile<'_>) + Sync),
     ) {
-        let [gates, sums] = [self.gates, self.sums].map(|rows| rows.from_row(op.first_row));
+        let [gates, sums] = [self.gates, self.sums].map(|rows| rows.starting_at(op.first_row));
         let tensors = Tensors {
             by_sequence: [self.scratch],
             by_step: [gates, sums, self.second],
@@ -112,7 +112,7 @@ impl<'a> BackwardRows<'a> {
         size: usize,
         work: &(impl Fn(BackwardTile<'_>) + Sync),
     ) {
-        let [gates, sums] = [self.gates, self.sums].map(|rows| rows.from_row(op.first_row));
+        let [gates, sums] = [self.gates, self.sums].map(|rows| rows.starting_at(op.first_row));
         let tensors = Tensors {
             by_sequence: [self.d_h, self.d_c, self.vectors, self.products],
             by_step: [gates, sums, self.output],
