@@ -12,7 +12,7 @@
 //! // What `Device::buffer` of some device returns, and how that device gets at the elements again.
 //! let buffer = DeviceBuffer::new(Arc::new(Mutex::new(vec![0.0f32; 3])), 3);
 //! let elements = buffer.storage::<Mutex<Vec<f32>>>("numbers")?;
-//! assert_eq!(elements.lock().map(|elements| elements.len()), Ok(3));
+//! assert!(elements.lock().is_ok_and(|elements| elements.len() == 3));
 //! // Another device, whose storage is of another type, refuses it.
 //! assert!(matches!(buffer.storage::<String>("numbers"), Err(Error::ForeignBuffer(_))));
 //! # Ok::<(), Error>(())

@@ -93,7 +93,7 @@
 //! | [`data`] | what goes in: batches by length, samplers, temporal splits, scalers, vocabularies, drift |
 //! | [`metrics`] | what a model is worth: classification, tagging, forecasting, latency |
 //! | [`checkpoint`] | one file with everything a trained model needs, written atomically, and its model card |
-//! | [`device`] | what a device is; [`cpu`] and `gpu` are two |
+//! | [`device`] | what a device is, and what it takes to write one; [`cpu`] and `gpu` are two |
 //! | [`cell`] | the cells' arithmetic, generic over numbers and dual numbers |
 //! | [`reference`](mod@reference) | the oracle: plain loops, backward from dual numbers |
 //!
