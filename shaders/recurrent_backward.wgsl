@@ -3,7 +3,14 @@
 // A step begins with dh(t) = what the step after left in the carry + its gates' gradients times the transposed recurrent
 // matrix + the output's gradient, and ends with the gradient of the gates. The product of a chunk's first step has no
 // step before it to begin, so a last phase (flush) puts it into the carry. Phases, barriers and the two ways to
-// dispatch them are as in recurrent_forward.wgsl.
+// dispatch them are as in recurrent_forward.wgsl, and so are the words.
+//
+//     for each step t of the tile, last first, each unit u of each sequence b that runs at t:
+//         dh       = dy(t)[b, u] + carried dh + sum over gates j of U[j, u] * dgates(t + 1)[b, j]
+//         dgates(t), carried dc, carried dh = derivative of the cell at its kept gates, times dh and carried dc
+//     flush: after the chunk's first step, the product with its dgates goes into the carried dh
+//
+// The gradients of the weights are matrix products over all dgates, and no part of this kernel.
 
 // The recurrent product: of the gradients of a step's gates, for UNITS elements of the state before it.
 alias recurrent_Term = Products;

@@ -5,6 +5,17 @@
 // steps of its tile and separates phases with barriers: what one phase writes to storage, another thread of the
 // same workgroup reads in the next. Otherwise each phase of each step is a dispatch, with units spread over workgroups.
 //
+// Glossary. Unit: an element of the hidden state. Gates of a unit: its parts of the pre-activations, side by side. Row: a
+// timestep of a sequence. Tile: the sequences that a workgroup takes. Lane: a sequence of a tile. Term: a factor of a sum.
+//
+//     for each step t of the tile, each unit u of each sequence b that still runs:
+//         sum      = sum over k of U[u, k] * h(t - 1)[b, k]        the recurrent product, for all gates of u
+//         gates    = x(t)[b, u] + sum                              x: the input's products, computed before
+//         c(t), h(t) = cell(gates, c(t - 1), h(t - 1))             cell/*.wgsl, such as, for the LSTM with gates i f g o,
+//                                                                    c = s(f) c' + s(i) tanh(g), h = s(o) tanh(c)
+//         keep gates for the backward, h(t) and c(t) for the next step
+//         with a projection: h(t) = P h(t); with reset before: the candidate's product U (r * h(t - 1)), then h(t)
+//
 // A thread owns a unit: each of its weights (the gates side by side) is loaded once for the tile's sequences.
 // lib/product_*.wgsl has the loops.
 

@@ -1,8 +1,9 @@
-//! What stands around a recurrent network: operations appended to the same [`Program`](crate::ops::Program).
+//! The layers of models, and what a [`Layer`] is.
 //!
-//! A layer pushes its forward to the forward section and its backward to the backward section. Losses are
-//! [operations](crate::ops) themselves: [`PointwiseLoss`](crate::ops::PointwiseLoss),
-//! [`SoftmaxCrossEntropy`](crate::ops::SoftmaxCrossEntropy).
+//! A layer says which parameters it wants and what it makes of its inputs, and pushes its forward as operations of a
+//! [`Program`](crate::ops::Program); what it pushed pushes the backward. A [graph](crate::model::Graph) puts layers together; a
+//! program that is written by hand can use [`Linear`], [`Embedding`], [`LayerNorm`], [`Dropout`], [`Pooling`] and
+//! [`LastStates`] by themselves.
 
 mod arithmetic;
 mod dropout;
