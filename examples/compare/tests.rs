@@ -1,6 +1,8 @@
 //! The data, the design, the start and the tables.
 
 use wgpu_rnn::config::Cell;
+use wgpu_rnn::cpu::CpuDevice;
+use wgpu_rnn::model::GradientCheckOptions;
 
 use crate::adding::{Adding, BASELINE};
 use crate::choice::{CELLS, Choice, Extra, cell_name, design};
@@ -112,6 +114,23 @@ fn gates_remember_for_one_to_all_steps() {
             let opposite: Vec<f32> = gate(forget_at).iter().map(|bias| -bias).collect();
             assert_eq!(gate(input), opposite);
         }
+    }
+}
+
+/// The gradients of each network against finite differences.
+#[test]
+fn gradients_are_right() {
+    let problem = adding(10);
+    let device = CpuDevice::new().unwrap();
+    let batch = problem.batch(&[1, 2, 3]).unwrap();
+    for choice in design(&[3], 2) {
+        let model = model(&choice, &problem.ends()).unwrap();
+        let parameters = initial(&model, &problem, 5).unwrap();
+        let options = GradientCheckOptions::default();
+        let report = model
+            .check_gradients(&device, &parameters, &batch, &options)
+            .unwrap();
+        assert!(report.passes(), "{choice:?}:\n{report}");
     }
 }
 

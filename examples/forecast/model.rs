@@ -33,3 +33,33 @@ pub(crate) fn model(options: &Options, series: &Series) -> Result<Model> {
     graph.minimize(loss, 1.0)?;
     graph.build()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use wgpu_rnn::cpu::CpuDevice;
+    use wgpu_rnn::model::GradientCheckOptions;
+
+    use super::*;
+
+    /// The gradients of both cells on windows of the series against finite differences.
+    #[test]
+    fn gradients_are_right() {
+        for cell in ["lstm", "gru"] {
+            let sizes = ["--hidden", "4", "--window", "8", "--horizon", "3"];
+            let arguments = ["forecast", "--cell", cell].into_iter().chain(sizes);
+            let options = Options::parse_from(arguments);
+            let series = Series::load(&options.source()).unwrap();
+            let model = model(&options, &series).unwrap();
+            let starts: Vec<usize> = series.starts(0).take(5).collect();
+            let batch = crate::train::batch(&series, &starts).unwrap();
+            let parameters = model.initial(1).unwrap();
+            let check = GradientCheckOptions::default();
+            let device = CpuDevice::new().unwrap();
+            let report = model
+                .check_gradients(&device, &parameters, &batch, &check)
+                .unwrap();
+            assert!(report.passes(), "{cell}:\n{report}");
+        }
+    }
+}

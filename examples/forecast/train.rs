@@ -100,9 +100,7 @@ impl Task for Windows<'_> {
     }
 
     fn batch(&self, samples: &[usize]) -> Result<Batch> {
-        let windows = self.series.windows(samples)?;
-        let batch = Batch::new().packed(WINDOW, windows.x);
-        Ok(batch.rows(FUTURE, windows.target))
+        batch(self.series, samples)
     }
 
     fn metrics(&self) -> Vec<&str> {
@@ -132,6 +130,13 @@ pub(crate) fn forecast(
         forecasts.extend(rows.map(<[f32]>::to_vec));
     }
     Ok(forecasts)
+}
+
+/// What the network learns from.
+pub(crate) fn batch(series: &Series, starts: &[usize]) -> Result<Batch> {
+    let windows = series.windows(starts)?;
+    let batch = Batch::new().packed(WINDOW, windows.x);
+    Ok(batch.rows(FUTURE, windows.target))
 }
 
 /// What the network forecasts from.

@@ -66,3 +66,38 @@ pub(crate) fn forecaster(options: ModelOptions) -> Result<Model> {
     graph.minimize(loss, 1.0)?;
     graph.build()
 }
+
+#[cfg(test)]
+mod tests {
+    use wgpu_rnn::cpu::CpuDevice;
+    use wgpu_rnn::model::{Batch, GradientCheckOptions};
+
+    use super::*;
+
+    /// All of the model's gradients against finite differences; they are not cut here, for a difference knows no cut.
+    #[test]
+    fn gradients_are_right() {
+        let model = forecaster(ModelOptions {
+            entries: 4,
+            hidden: 3,
+            dropout: 0.2,
+            positive_weight: 3.0,
+            truncation: None,
+            prevalence: 0.03,
+            seed: 1,
+        })
+        .unwrap();
+        let record = |event: usize| [event as f32, 0.5, -0.25, 1.0];
+        let ticket = |events: &[usize]| events.iter().flat_map(|&event| record(event)).collect();
+        let tickets: [Vec<f32>; 3] = [ticket(&[1, 3, 2, 1]), ticket(&[2]), ticket(&[3, 1])];
+        let batch = Batch::new().sequences("records", RECORD, &tickets).unwrap();
+        let batch = batch.rows("label", vec![1.0, 0.0, 0.0]);
+        let parameters = model.initial(1).unwrap();
+        let options = GradientCheckOptions::default();
+        let device = CpuDevice::new().unwrap();
+        let report = model
+            .check_gradients(&device, &parameters, &batch, &options)
+            .unwrap();
+        assert!(report.passes(), "{report}");
+    }
+}
