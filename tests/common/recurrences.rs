@@ -1,6 +1,5 @@
 //! Recurrences that do not fit their buffers or contradict themselves.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use wgpu_rnn::ops::{
