@@ -1,7 +1,7 @@
 //! Foresees which support tickets escalate within the next 4 hours: a two-layer bidirectional GRU on streams of events that
 //! are made up, so that the best reachable AUC is known, against gradient-boosted trees on aggregates of the same tickets.
 //!
-//! `cargo run --release --example tickets` takes one to two minutes on two cores; `-- --help` lists the options.
+//! `cargo run --release --example tickets` takes some minutes on two cores; `-- --help` lists the options.
 
 mod drift;
 mod measure;
